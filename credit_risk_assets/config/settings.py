@@ -1,0 +1,259 @@
+"""The platform's settings: one YAML file of defaults, each overridable by an environment variable."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+DEFAULTS_FILE = Path(__file__).with_name("pipeline_config.yaml")
+ENV_PREFIX = "CREDIT_RISK__"
+
+
+class SettingsError(ValueError):
+    """A setting is missing, misspelt or out of range; the message is one line that names the key."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SparkSettings(_Section):
+    """Which engine computes, and how large it may grow."""
+
+    engine: Literal["embedded", "local", "cluster", "remote"] = "embedded"
+    master: str = "local[*]"
+    remote: str = ""
+    driver_memory: str = "4g"
+    shuffle_partitions: int = Field(4, ge=1, le=10_000)
+    extra: dict[str, str] = {}
+
+
+class LandingSettings(_Section):
+    """How files are taken from the landing folder."""
+
+    after_ingestion: Literal["keep", "remove"] = "keep"
+    settle_seconds: float = Field(2.0, ge=0, le=3600)
+    block_bytes: int = Field(16 * 2**20, ge=2**16, le=2**30)
+
+
+class PrivacySettings(_Section):
+    """The key that turns a customer id into a pseudonym; made once under the home where left empty."""
+
+    key: SecretStr = SecretStr("")
+
+
+class QualitySettings(_Section):
+    """Thresholds of the asset checks."""
+
+    max_rejected_share: float = Field(0.05, ge=0, le=1)
+    max_duplicate_share: float = Field(0.01, ge=0, le=1)
+    max_tape_age_days: int = Field(35, ge=1)
+    max_volume_change_share: float = Field(0.5, gt=0)
+
+
+class ModelSettings(_Section):
+    """Hyper-parameters, splits and gates of the default model."""
+
+    max_depth: int = Field(6, ge=1, le=16)
+    learning_rate: float = Field(0.1, gt=0, le=1)
+    n_estimators: int = Field(200, ge=1, le=10_000)
+    early_stopping_rounds: int = Field(20, ge=1)
+    min_child_weight: float = Field(40.0, ge=0)
+    reg_lambda: float = Field(10.0, ge=0)
+    gamma: float = Field(0.5, ge=0)
+    subsample: float = Field(0.9, gt=0, le=1)
+    colsample_bytree: float = Field(0.8, gt=0, le=1)
+    balance_classes: bool = True
+    calibration: Literal["platt", "isotonic"] = "platt"
+    seed: int = 20_240_131
+    threads: int = Field(2, ge=1)
+    minimum_auc: float = Field(0.70, ge=0.5, le=1)
+    maximum_auc: float = Field(0.95, ge=0.5, le=1)
+    maximum_single_feature_auc: float = Field(0.95, ge=0.5, le=1)
+    minimum_sample_loans: int = Field(2_000, ge=100)
+    minimum_defaults: int = Field(100, ge=10)
+    maximum_ece: float = Field(0.03, gt=0, le=1)
+    rating_pd_bounds: tuple[float, float, float, float] = (0.02, 0.05, 0.12, 0.30)
+
+    @field_validator("rating_pd_bounds")
+    @classmethod
+    def _bounds_rise(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
+        if list(bounds) != sorted(set(bounds)) or bounds[0] <= 0 or bounds[-1] >= 1:
+            raise ValueError("four rising probabilities between 0 and 1 are expected")
+        return bounds
+
+
+class ScheduleSettings(_Section):
+    """When the lake and the model are refreshed (cron, in the time zone named)."""
+
+    timezone: str = "UTC"
+    lake_cron: str = "0 */4 * * *"
+    gold_cron: str = "30 5 * * *"
+    model_cron: str = "0 6 * * *"
+    landing_interval_seconds: int = Field(30, ge=5)
+
+
+class AlertSettings(_Section):
+    """Where failures are reported beside the log."""
+
+    webhook_url: SecretStr = SecretStr("")
+    slack_webhook_url: SecretStr = SecretStr("")
+    smtp_host: str = ""
+    smtp_port: int = 25
+    email_from: str = ""
+    email_to: list[str] = []
+
+
+class DashboardSettings(_Section):
+    """The dashboard's address and the lines that it draws."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8050, ge=1, le=65_535)
+    target_default_rate: float = Field(0.10, ge=0, le=1)
+    refresh_seconds: int = Field(60, ge=5)
+    currency: str = "USD"
+    workers: int = Field(2, ge=1)
+
+
+class DagsterSettings(_Section):
+    """The address of the Dagster UI."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(3000, ge=1, le=65_535)
+
+
+class Settings(BaseSettings):
+    """Every setting of the platform, validated; see pipeline_config.yaml for the defaults.
+
+    Raises `SettingsError` through `load_settings` for an unknown key or a value out of range.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", yaml_file=DEFAULTS_FILE, frozen=True
+    )
+
+    home: Path = Path(".credit_risk")
+    spark: SparkSettings = SparkSettings()
+    landing: LandingSettings = LandingSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    quality: QualitySettings = QualitySettings()
+    model: ModelSettings = ModelSettings()
+    schedules: ScheduleSettings = ScheduleSettings()
+    alerts: AlertSettings = AlertSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    dagster: DagsterSettings = DagsterSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over the YAML file."""
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+
+    @property
+    def lake(self) -> Path:
+        """The folder of the Delta tables."""
+        return self.home / "lake"
+
+    @property
+    def landing_folder(self) -> Path:
+        """Where full tapes are dropped; `changes/` below it takes change files."""
+        return self.home / "landing"
+
+    @property
+    def changes_folder(self) -> Path:
+        """Where tapes of new and changed loans only are dropped."""
+        return self.landing_folder / "changes"
+
+    @property
+    def quarantine_folder(self) -> Path:
+        """Refused files and lines that could not be split; as protected as the landing folder."""
+        return self.landing_folder / "quarantine"
+
+    @property
+    def staging_folder(self) -> Path:
+        """Typed, pseudonymised parts of the file being ingested; emptied after each commit."""
+        return self.landing_folder / ".staging"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """The MLflow tracking store: SQLite under the home unless MLFLOW_TRACKING_URI says otherwise."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance folder: run history, schedules, logs."""
+        return self.home / "dagster"
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where audit logs are kept."""
+        return self.home / "audit"
+
+    def make_home(self) -> None:
+        """Make the folders of the home where they are missing."""
+        for folder in (
+            self.lake,
+            self.changes_folder,
+            self.quarantine_folder,
+            self.home / "mlflow",
+            self.dagster_home,
+            self.audit_folder,
+        ):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem: Any = error.errors()[0]
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(path) or "settings"
+    found = problem.get("input")
+    shown = "" if "key" in path or "url" in key or isinstance(found, dict) else f", found {found!r}"
+    variable = ENV_PREFIX + "__".join(path).upper()
+    advice = "no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+    return f"setting {key}: {advice}{shown}; set it in {DEFAULTS_FILE.name} or through {variable}"
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the settings afresh from YAML, environment and the overrides given.
+
+    The home comes from CREDIT_RISK_HOME and is made absolute. Raises `SettingsError` (one line naming the
+    key) where a value does not fit.
+    """
+    home = overrides.pop("home", None) or os.environ.get("CREDIT_RISK_HOME") or ".credit_risk"
+    known = {name.upper() for name in Settings.model_fields}
+    for variable in os.environ:
+        if variable.upper().startswith(ENV_PREFIX):
+            section = variable[len(ENV_PREFIX) :].split("__")[0].upper()
+            if section not in known:
+                raise SettingsError(
+                    f"setting {section.lower()}: no such section; {variable} should start with "
+                    f"{ENV_PREFIX} and one of {', '.join(sorted(known))}"
+                )
+    try:
+        return Settings(home=Path(home).expanduser().resolve(), **overrides)
+    except ValidationError as error:
+        raise SettingsError(_first_problem(error)) from None
+    except Exception as error:  # a YAML file that cannot be parsed, a list that is no JSON
+        raise SettingsError(f"settings: {str(error).splitlines()[0]}; see {DEFAULTS_FILE.name}") from None
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """The settings of this process, read once."""
+    return read_settings()
