@@ -1,0 +1,205 @@
+"""delta-rs commits what Sail wrote: Parquet files become file actions of one Delta transaction."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.transaction import AddAction, create_table_with_add_actions
+from pyspark.sql import DataFrame, SparkSession
+
+from credit_risk_assets.resources.lakehouse import IdempotenceKey, LakehouseError, _arrow_fields
+
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+REWRITE_SHARE = 0.2
+"""A merge that touches more of the table than this rewrites it; a smaller one copies the touched files."""
+STATISTICS_COLUMNS = 32
+
+
+class DeltaRsLibrary:
+    """Sail computes and writes Parquet; delta-rs commits. A crash before the commit leaves only orphan files."""
+
+    def __init__(self, session: SparkSession) -> None:
+        self._session = session
+
+    def read(self, path: str, version: int | None) -> DataFrame:
+        """The table's rows, now or as of a version."""
+        reader = self._session.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", str(version))
+        return reader.load(path)
+
+    def write(
+        self,
+        path: str,
+        frame: DataFrame,
+        *,
+        mode: str,
+        partition_by: Sequence[str],
+        key: IdempotenceKey | None,
+        metadata: str | None,
+    ) -> None:
+        """Append the frame or replace the table's rows by it, in one commit."""
+        fields = [f.with_nullable(True) for f in _arrow_fields(frame.schema)]
+        schema = Schema.from_arrow(pa.schema(fields))
+        actions = self._written_files(path, frame, partition_by)
+        properties = _properties(key, metadata)
+        if not DeltaTable.is_deltatable(path):
+            create_table_with_add_actions(
+                path, schema, actions, mode="error", partition_by=list(partition_by), commit_properties=properties
+            )
+            return
+        DeltaTable(path).create_write_transaction(
+            actions, mode, schema, partition_by=list(partition_by), commit_properties=properties
+        )
+
+    def merge(
+        self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None
+    ) -> dict[str, int]:
+        """Update the rows whose key the frame holds, insert the others, in one commit."""
+        table = DeltaTable(path)
+        staging = Path(path).parent / f".merge-{Path(path).name}-{uuid4().hex}"
+        try:
+            frame.write.parquet(str(staging))
+            source = self._session.read.parquet(str(staging))
+            rows = sum(pq.read_metadata(f).num_rows for f in staging.rglob("*.parquet"))
+            if rows > REWRITE_SHARE * table.count():
+                return self._rewrite(path, table, source, rows, on, key)
+            return self._upsert(table, staging, on, key)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _rewrite(
+        self,
+        path: str,
+        table: DeltaTable,
+        source: DataFrame,
+        rows: int,
+        on: Sequence[str],
+        key: IdempotenceKey | None,
+    ) -> dict[str, int]:
+        before = table.count()
+        target = self.read(path, table.version())
+        kept = target.join(source.select(*on), list(on), "left_anti")
+        names = target.columns
+        merged = kept.select(*names).unionByName(source.select(*names))
+        partition_by = table.metadata().partition_columns
+        self.write(path, merged, mode="overwrite", partition_by=partition_by, key=key, metadata=None)
+        inserted = DeltaTable(path).count() - before
+        return {"inserted": int(inserted), "updated": int(rows - inserted)}
+
+    def _upsert(
+        self, table: DeltaTable, staging: Path, on: Sequence[str], key: IdempotenceKey | None
+    ) -> dict[str, int]:
+        source = pads.dataset(staging, format="parquet").scanner().to_reader()
+        predicate = " AND ".join(f"t.`{name}` = s.`{name}`" for name in on)
+        done = (
+            table.merge(
+                source,
+                predicate,
+                source_alias="s",
+                target_alias="t",
+                streamed_exec=False,
+                commit_properties=_properties(key, None),
+            )
+            .when_matched_update_all()
+            .when_not_matched_insert_all()
+            .execute()
+        )
+        return {
+            "inserted": int(done["num_target_rows_inserted"]),
+            "updated": int(done["num_target_rows_updated"]),
+        }
+
+    def _written_files(self, path: str, frame: DataFrame, partition_by: Sequence[str]) -> list[AddAction]:
+        """Let Sail write the frame into a folder of its own below the table; describe each file to Delta."""
+        folder = f"part-{uuid4().hex}"
+        target = Path(path) / folder
+        target.parent.mkdir(parents=True, exist_ok=True)
+        writer = frame.write.mode("append")
+        if partition_by:
+            writer = writer.partitionBy(*partition_by)
+        writer.parquet(str(target))
+        return [
+            _add_action(file, Path(path), partition_by)
+            for file in sorted(target.rglob("*.parquet"))
+            if pq.read_metadata(file).num_rows
+        ]
+
+
+def _properties(key: IdempotenceKey | None, metadata: str | None) -> CommitProperties:
+    return CommitProperties(
+        app_transactions=[Transaction(key.application, key.sequence)] if key else None,
+        custom_metadata={"userMetadata": metadata} if metadata else None,
+    )
+
+
+def _add_action(file: Path, table: Path, partition_by: Sequence[str]) -> AddAction:
+    relative = file.relative_to(table)
+    values: dict[str, str | None] = {}
+    for part in relative.parts[:-1]:
+        name, mark, value = part.partition("=")
+        if mark:
+            values[name] = None if value == HIVE_NULL else unquote(value)
+    if sorted(values) != sorted(partition_by):
+        raise LakehouseError(f"{table.name}: file {relative} is partitioned by {sorted(values)}: expected "
+                             f"{sorted(partition_by)}; nothing was committed")
+    return AddAction(
+        path=relative.as_posix(),
+        size=file.stat().st_size,
+        partition_values=values,
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        stats=json.dumps(_statistics(pq.ParquetFile(file).metadata)),
+    )
+
+
+def _statistics(footer: pq.FileMetaData) -> dict[str, Any]:
+    """Delta's column statistics from a Parquet footer: rows, and per plain column minimum, maximum, nulls."""
+    lows: dict[str, Any] = {}
+    highs: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    for index in range(min(footer.num_columns, STATISTICS_COLUMNS)):
+        name = footer.schema.column(index).path
+        if "." in name:
+            continue
+        groups = [footer.row_group(g).column(index).statistics for g in range(footer.num_row_groups)]
+        if any(s is None for s in groups):
+            continue
+        if all(s.has_null_count for s in groups):
+            nulls[name] = sum(s.null_count for s in groups)
+        ranged = [s for s in groups if s.has_min_max]
+        if len(ranged) == sum(1 for s in groups if s.num_values):
+            low, high = list(_plain(s.min for s in ranged)), list(_plain(s.max for s in ranged))
+            if low and None not in low + high:
+                lows[name], highs[name] = min(low), max(high)
+    return {"numRecords": footer.num_rows, "minValues": lows, "maxValues": highs, "nullCount": nulls}
+
+
+def _plain(values: Iterator[Any]) -> Iterator[Any]:
+    """Statistics in Delta's JSON form; None for what has no safe one."""
+    for value in values:
+        if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+            yield None
+        elif isinstance(value, datetime):
+            yield None  # sub-millisecond bounds would be cut
+        elif isinstance(value, date):
+            yield value.isoformat()
+        elif isinstance(value, int | float):
+            yield value
+        elif isinstance(value, str) and len(value) <= 128:
+            yield value
+        else:
+            yield None

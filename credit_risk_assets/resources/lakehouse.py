@@ -1,0 +1,244 @@
+"""Every read and write of the Delta lake, on every engine: `read`, `append`, `merge`, `overwrite`, `maintain`.
+
+Each write is guarded: the frame's schema must equal the table's (evolution is an explicit step before), and a
+commit carries an idempotence key, so that the same write done twice lands once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import deltalake
+from deltalake import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.config.tables import Table
+
+INPUTS_KEY = "credit_risk_inputs"
+
+
+class LakehouseError(RuntimeError):
+    """A write that must not happen; the message names the table, what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class IdempotenceKey:
+    """An application transaction: a commit whose key the table knows already is skipped.
+
+    `sequence` rises with each commit of the same application.
+    """
+
+    application: str
+    sequence: int = 1
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a write did: the table's version after it, and whether the key was known already."""
+
+    version: int
+    skipped: bool = False
+
+
+class CommitLibrary(Protocol):
+    """The library that commits: delta-rs for the embedded engine, delta-spark on the JVM."""
+
+    def read(self, path: str, version: int | None) -> DataFrame:
+        """The table's rows, now or as of a version."""
+
+    def write(
+        self,
+        path: str,
+        frame: DataFrame,
+        *,
+        mode: str,
+        partition_by: Sequence[str],
+        key: IdempotenceKey | None,
+        metadata: str | None,
+    ) -> None:
+        """Append the frame or replace the table's rows by it, in one commit."""
+
+    def merge(
+        self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None
+    ) -> dict[str, int]:
+        """Update the rows whose key the frame holds, insert the others, in one commit."""
+
+
+class Lakehouse:
+    """The lake under one home, read and written through the session's engine."""
+
+    def __init__(self, session: SparkSession, library: CommitLibrary, root: Path | str) -> None:
+        self.session = session
+        self.root = str(root)
+        self._library = library
+
+    def path(self, table: Table) -> str:
+        """Where the table lies."""
+        return f"{self.root}/{table.path}"
+
+    def exists(self, table: Table) -> bool:
+        """Whether the table has a first commit."""
+        return DeltaTable.is_deltatable(self.path(table))
+
+    def _delta(self, table: Table) -> DeltaTable:
+        if not self.exists(table):
+            raise LakehouseError(f"{table.path}: no such table yet; run `credit-risk refresh`")
+        return DeltaTable(self.path(table))
+
+    def version(self, table: Table) -> int | None:
+        """The table's newest version, or None before its first commit."""
+        return self._delta(table).version() if self.exists(table) else None
+
+    def row_count(self, table: Table) -> int:
+        """Rows in the table, from the commit log's statistics alone."""
+        return int(self._delta(table).count()) if self.exists(table) else 0
+
+    def columns(self, table: Table) -> list[str]:
+        """The table's column names in order."""
+        return [f.name for f in self._delta(table).schema().fields]
+
+    def column_types(self, table: Table) -> list[tuple[str, str]]:
+        """The table's columns and Delta types, as people read them."""
+        fields = self._delta(table).schema().fields
+        return [(f.name, _type_name(f.type)) for f in fields]
+
+    def sequence(self, table: Table, application: str) -> int | None:
+        """The highest sequence that an application has committed to the table, or None."""
+        if not self.exists(table):
+            return None
+        return self._delta(table).transaction_version(application)
+
+    def inputs(self, table: Table) -> dict[str, Any] | None:
+        """What the table's rows were last computed from, as `overwrite` was told."""
+        if not self.exists(table):
+            return None
+        for entry in self._delta(table).history(50):
+            if entry.get("userMetadata"):
+                stated = json.loads(entry["userMetadata"])
+                if INPUTS_KEY in stated:
+                    return dict(stated[INPUTS_KEY])
+        return None
+
+    def read(self, table: Table, version: int | None = None) -> DataFrame:
+        """The table as a frame, now or as of a version."""
+        if not self.exists(table):
+            raise LakehouseError(f"{table.path}: no such table yet; run `credit-risk refresh`")
+        return self._library.read(self.path(table), version)
+
+    def append(self, table: Table, frame: DataFrame, *, key: IdempotenceKey | None = None) -> Commit:
+        """Add rows in one commit, unless the key is known already.
+
+        The first append makes the table. Raises `LakehouseError` where the schemas differ.
+        """
+        if key and (known := self.sequence(table, key.application)) is not None and known >= key.sequence:
+            return Commit(self._delta(table).version(), skipped=True)
+        frame = self._guarded(table, frame)
+        self._library.write(
+            self.path(table), frame, mode="append", partition_by=table.partition_by, key=key, metadata=None
+        )
+        return Commit(self._delta(table).version())
+
+    def overwrite(self, table: Table, frame: DataFrame, *, inputs: dict[str, Any] | None = None) -> Commit:
+        """Replace all rows in one commit, unless the table was already computed from the same inputs.
+
+        A table derived whole may change its schema with the code that derives it.
+        """
+        if inputs is not None and self.inputs(table) == inputs:
+            return Commit(self._delta(table).version(), skipped=True)
+        metadata = json.dumps({INPUTS_KEY: inputs}) if inputs is not None else None
+        self._library.write(
+            self.path(table), frame, mode="overwrite", partition_by=table.partition_by, key=None, metadata=metadata
+        )
+        return Commit(self._delta(table).version())
+
+    def merge(
+        self, table: Table, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None = None
+    ) -> tuple[Commit, dict[str, int]]:
+        """Upsert by key columns in one commit: rows of the frame replace those with the same key.
+
+        The frame holds each key once. Returns the commit and its counts (`inserted`, `updated`).
+        """
+        if not self.exists(table):
+            commit = self.append(table, frame, key=key)
+            return commit, {"inserted": self.row_count(table), "updated": 0}
+        if key and (known := self.sequence(table, key.application)) is not None and known >= key.sequence:
+            return Commit(self._delta(table).version(), skipped=True), {"inserted": 0, "updated": 0}
+        counts = self._library.merge(self.path(table), self._guarded(table, frame), on=on, key=key)
+        return Commit(self._delta(table).version()), counts
+
+    def evolve(self, table: Table, frame: DataFrame) -> list[str]:
+        """Add the frame's new columns to the table, each as text or its own type; return their names."""
+        if not self.exists(table):
+            return []
+        known = {name.lower() for name in self.columns(table)}
+        new = [f for f in _arrow_fields(frame.schema) if f.name.lower() not in known]
+        if new:
+            fields = [deltalake.Field.from_arrow(f.with_nullable(True)) for f in new]
+            self._delta(table).alter.add_columns(fields)
+        return [f.name for f in new]
+
+    def maintain(self, table: Table, *, retention_hours: int = 168) -> dict[str, Any]:
+        """Compact small files and remove those no version within the retention needs."""
+        delta = self._delta(table)
+        metrics = delta.optimize.compact()
+        removed = delta.vacuum(retention_hours=retention_hours, dry_run=False)
+        return {"files_added": metrics.get("numFilesAdded", 0), "files_vacuumed": len(removed)}
+
+    def restore(self, table: Table, version: int) -> Commit:
+        """Make an earlier version the table's newest one."""
+        delta = self._delta(table)
+        delta.restore(version)
+        return Commit(delta.version())
+
+    def _guarded(self, table: Table, frame: DataFrame) -> DataFrame:
+        """The frame in the table's column order, or an error that names the columns that differ."""
+        if not self.exists(table):
+            return frame
+        expected = dict(self.column_types(table))
+        found = {f.name: _type_name(deltalake.Field.from_arrow(f).type) for f in _arrow_fields(frame.schema)}
+        if missing := sorted(set(expected) - set(found)):
+            raise LakehouseError(f"{table.path}: the frame lacks {', '.join(missing)}; add them as nulls")
+        if unknown := sorted(set(found) - set(expected)):
+            raise LakehouseError(f"{table.path}: unknown columns {', '.join(unknown)}; evolve the table first")
+        for name, kind in expected.items():
+            if found[name] != kind:
+                raise LakehouseError(
+                    f"{table.path}: column {name} is {found[name]}: expected {kind}; cast it before the write"
+                )
+        return frame.select([f"`{name}`" for name in expected])
+
+
+def _type_name(kind: Any) -> str:
+    """A Delta type as people read it; whether an array may hold gaps is no difference."""
+    if isinstance(kind, deltalake.schema.ArrayType):
+        return f"array<{_type_name(kind.element_type)}>"
+    return str(getattr(kind, "type", kind))
+
+
+def _arrow_fields(schema: StructType) -> list[Any]:
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    return list(to_arrow_schema(schema, timezone="UTC"))
+
+
+def open_lakehouse(settings: Settings) -> Lakehouse:
+    """The lake of these settings, with the engine's session and its committing library."""
+    from credit_risk_assets.resources.spark import spark_session, uses_delta_rs
+
+    session = spark_session(settings)
+    library: CommitLibrary
+    if uses_delta_rs(settings):
+        from credit_risk_assets.resources.delta_rs import DeltaRsLibrary
+
+        library = DeltaRsLibrary(session)
+    else:
+        from credit_risk_assets.resources.delta_spark import DeltaSparkLibrary
+
+        library = DeltaSparkLibrary(session)
+    return Lakehouse(session, library, settings.lake)

@@ -1,0 +1,205 @@
+"""The Spark session of this process, on whichever engine the settings name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from credit_risk_assets.config.settings import Settings, SparkSettings
+
+MINIMUM_JAVA = 17
+_COMMON_CONF = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+}
+
+
+class EngineError(RuntimeError):
+    """The engine cannot start; the message says what is missing and the one command that mends it."""
+
+
+def jar_folder() -> Path:
+    """Where `make jvm` keeps Delta's JARs: beside the installed packages, shared by every home."""
+    return Path(sys.prefix) / "share" / "credit-risk" / "jars"
+
+
+def delta_jars() -> list[Path]:
+    """The JARs that the JVM engines put on Spark's class path."""
+    return sorted(jar_folder().glob("*.jar"))
+
+
+def java_version() -> int | None:
+    """The major version of the Java that Spark would start, or None where there is none."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if not java:
+        return None
+    try:
+        shown = subprocess.run([java, "-version"], capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    quoted = shown.stderr.split('"')
+    if len(quoted) < 2:
+        return None
+    parts = quoted[1].split(".")
+    return int(parts[1] if parts[0] == "1" else parts[0])
+
+
+def missing_for_jvm() -> str | None:
+    """One line saying what the JVM engines lack on this machine, or None where they can start."""
+    version = java_version()
+    if version is None:
+        return (
+            f"Java: none found on the PATH or in JAVA_HOME: expected Java {MINIMUM_JAVA} or later; "
+            "install it, or use CREDIT_RISK__SPARK__ENGINE=embedded"
+        )
+    if version < MINIMUM_JAVA:
+        return (
+            f"Java: version {version} found: expected {MINIMUM_JAVA} or later; point JAVA_HOME at it, "
+            "or use CREDIT_RISK__SPARK__ENGINE=embedded"
+        )
+    if not delta_jars():
+        return f"Delta's JARs: none in {jar_folder()}: run `make jvm` once, with a network"
+    return None
+
+
+def resolve_jars() -> list[Path]:
+    """Fetch Delta's JARs once through Spark's own resolver, so that later sessions need no network.
+
+    JARs that PySpark ships already are left out. Raises `EngineError` without Java or a network.
+    """
+    from importlib.metadata import version
+
+    import pyspark
+
+    problem = missing_for_jvm()
+    if problem and not problem.startswith("Delta"):
+        raise EngineError(problem)
+    target = jar_folder()
+    target.mkdir(parents=True, exist_ok=True)
+    ivy = target / ".ivy"
+    coordinate = f"io.delta:delta-spark_{'.'.join(pyspark.__version__.split('.')[:2])}_2.13:{version('delta-spark')}"
+    code = (
+        "from pyspark.sql import SparkSession\n"
+        "SparkSession.builder.master('local[1]').config('spark.ui.enabled', 'false')"
+        f".config('spark.jars.packages', {coordinate!r}).config('spark.jars.ivy', {str(ivy)!r})"
+        ".getOrCreate().stop()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    fetched = sorted((ivy / "jars").glob("*.jar"))
+    if done.returncode or not fetched:
+        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason given")
+        raise EngineError(f"Delta's JARs: {coordinate} not resolved ({reason.strip()[:160]}); check the network")
+    shipped = {jar.name.rsplit("-", 1)[0] for jar in (Path(pyspark.__file__).parent / "jars").glob("*.jar")}
+    for jar in fetched:
+        group_less = jar.name.split("_", 1)[1]
+        if group_less.rsplit("-", 1)[0] not in shipped:
+            shutil.move(jar, target / group_less)
+    shutil.rmtree(ivy, ignore_errors=True)
+    return delta_jars()
+
+
+def _embedded_conf() -> dict[str, str]:
+    # Sail's log goes to stderr at INFO; its warnings at shutdown would frighten a user.
+    os.environ.setdefault("RUST_LOG", "error")
+    from pysail.spark import SparkConnectServer
+
+    server = SparkConnectServer(port=0)
+    server.start(background=True)
+    _started.append(server)
+    _, port = server.listening_address
+    return {"spark.remote": f"sc://localhost:{port}"}
+
+
+def _jvm_conf(settings: SparkSettings) -> dict[str, str]:
+    problem = missing_for_jvm()
+    if problem:
+        raise EngineError(problem)
+    return {
+        "spark.master": settings.master,
+        "spark.app.name": "credit-risk",
+        "spark.jars": ",".join(str(jar) for jar in delta_jars()),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.driver.memory": settings.driver_memory,
+        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        "spark.databricks.delta.snapshotPartitions": "2",
+        # Deletion vectors would make the tables unreadable to some of their readers.
+        "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+        "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "8",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.log.level": "ERROR",
+    }
+
+
+_started: list[Any] = []
+_sessions: dict[str, SparkSession] = {}
+
+
+def spark_session(settings: Settings) -> SparkSession:
+    """The one session of this process, made by dagster-pyspark's lazy resource at first use.
+
+    A process holds either a Connect session or a classic one, so a second engine is refused with
+    `EngineError`; so is an engine whose Java or JARs are missing.
+    """
+    engine = settings.spark.engine
+    if engine in _sessions:
+        return _sessions[engine]
+    if _sessions:
+        raise EngineError(
+            f"spark.engine: this process already runs {next(iter(_sessions))!r}, asked for {engine!r}; "
+            "start a new process for another engine"
+        )
+    from dagster_pyspark import LazyPySparkResource
+
+    if engine == "embedded":
+        conf = _embedded_conf()
+    elif engine == "remote":
+        if not settings.spark.remote:
+            raise EngineError("spark.remote: empty: expected sc://host:port; set CREDIT_RISK__SPARK__REMOTE")
+        conf = {"spark.remote": settings.spark.remote}
+    else:
+        conf = _jvm_conf(settings.spark)
+    if engine in ("local", "cluster"):
+        # Java's own start-up warnings come before log settings apply.
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    session = LazyPySparkResource(spark_config={**conf, **settings.spark.extra}).spark_session
+    for key, value in _COMMON_CONF.items():
+        session.conf.set(key, value)
+    _sessions[engine] = session
+    return session
+
+
+def uses_delta_rs(settings: Settings) -> bool:
+    """Whether delta-rs commits (embedded) or Spark's own Delta library does (JVM engines, remote)."""
+    return settings.spark.engine == "embedded"
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What computes and what commits, for logs and metadata."""
+
+    engine: str
+    computes: str
+    commits: str
+
+
+def engine_facts(settings: Settings) -> EngineFacts:
+    """Name the engine, the computing library and the committing library of these settings."""
+    from importlib.metadata import version
+
+    if uses_delta_rs(settings):
+        return EngineFacts("embedded", f"Sail {version('pysail')}", f"delta-rs {version('deltalake')}")
+    return EngineFacts(
+        settings.spark.engine, f"Spark {version('pyspark')}", f"delta-spark {version('delta-spark')}"
+    )

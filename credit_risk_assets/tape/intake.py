@@ -1,0 +1,128 @@
+"""From a file in the landing folder to typed, pseudonymised Parquet parts that Spark can read."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from credit_risk_assets.tape.readers import TapeBlock, open_tape
+from credit_risk_assets.tape.rows import ROW_NUMBER, check_rows, rejected_frame
+
+
+@dataclass
+class StagedTape:
+    """What one file holds once parsed: folders of accepted and rejected parts, and the counts that must tie.
+
+    `rows_read` = `rows_accepted` + `rows_rejected`; `rows_quarantined` of the rejected ones are lines that
+    could not be split into columns.
+    """
+
+    accepted_folder: Path
+    rejected_folder: Path
+    extra_columns: list[str]
+    rows_accepted: int = 0
+    rows_rejected: int = 0
+    rows_quarantined: int = 0
+    quarantine_file: Path | None = None
+    as_of_dates: set[date] = field(default_factory=set)
+
+    @property
+    def rows_read(self) -> int:
+        """Data rows of the file, header excluded."""
+        return self.rows_accepted + self.rows_rejected
+
+
+def fingerprint(file: Path) -> str:
+    """The SHA-256 of a file's content: two files with the same one are the same tape."""
+    digest = sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class _Parts:
+    """Parquet parts of one folder, opened at the first block so that no empty file is left."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, frame: pl.DataFrame) -> None:
+        if frame.is_empty():
+            return
+        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self.folder / "part-0.parquet", table.schema, compression="lz4")
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _quarantine(block: TapeBlock, file: Path) -> pl.DataFrame:
+    """Keep lines that could not be split where the landing folder's protection covers them."""
+    if not block.ragged:
+        return rejected_frame([])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as out:
+        for line in block.ragged:
+            out.write(json.dumps({"row": line.row_number, "line": line.text}, ensure_ascii=False) + "\n")
+    return rejected_frame(
+        [
+            (
+                None,
+                [f"row has {line.found} fields: expected {line.expected}, as in the header"],
+                json.dumps({"quarantined_in": file.name, "row": line.row_number}),
+                line.row_number,
+            )
+            for line in block.ragged
+        ]
+    )
+
+
+def stage_tape(
+    file: Path,
+    folder: Path,
+    *,
+    key: bytes,
+    today: date,
+    quarantine_file: Path,
+    block_bytes: int = 16 * 2**20,
+) -> StagedTape:
+    """Parse one tape block by block into `folder/accepted` and `folder/rejected`, flat in memory.
+
+    Raises `TapeRefused` where the file as a whole is no tape: empty, binary, wrong delimiter, a required
+    column missing, a repeated header.
+    """
+    tape = open_tape(file, block_bytes)
+    staged = StagedTape(folder / "accepted", folder / "rejected", tape.extra_columns)
+    accepted, rejected = _Parts(staged.accepted_folder), _Parts(staged.rejected_folder)
+    quarantine_file.unlink(missing_ok=True)
+    try:
+        for block in tape.blocks:
+            bad_lines = _quarantine(block, quarantine_file)
+            checked = check_rows(block.texts, key, today, block.undecodable)
+            accepted.write(checked.accepted)
+            rejected.write(checked.rejected)
+            rejected.write(bad_lines)
+            staged.rows_accepted += checked.accepted.height
+            staged.rows_rejected += checked.rejected.height + bad_lines.height
+            staged.rows_quarantined += bad_lines.height
+            staged.as_of_dates.update(checked.accepted["as_of_date"].unique().to_list())
+    finally:
+        accepted.close()
+        rejected.close()
+    if staged.rows_quarantined:
+        staged.quarantine_file = quarantine_file
+    return staged
+

@@ -1,0 +1,181 @@
+"""One block of tape rows: values parsed to their types, every rule of the contract tried on every row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from credit_risk_assets.tape import contract
+from credit_risk_assets.tape.contract import Column
+from credit_risk_assets.tape.pseudonym import pseudonymise
+
+ROW_NUMBER = "_row_number"
+EARLIEST_DATE = date(1900, 1, 1)
+POLARS_TYPES: dict[str, pl.DataType] = {
+    "string": pl.String(),
+    "date": pl.Date(),
+    "double": pl.Float64(),
+    "int": pl.Int32(),
+}
+CATEGORIES = tuple(column.name for column in contract.COLUMNS if column.values)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Accepted rows (typed) and rejected rows (`loan_id, reasons, raw, _row_number`) of one block."""
+
+    accepted: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A rule that a row can break: `broken` is true on the rows that do."""
+
+    columns: tuple[str, ...]
+    broken: pl.Expr
+    expected: str
+
+
+def _parse(name: str, column: Column) -> pl.Expr:
+    """Text to the column's type; what does not fit becomes null and is caught by comparing with the text."""
+    text = pl.col(name)
+    if column.type == "string":
+        if column.name in CATEGORIES:
+            return text.str.to_lowercase().str.replace_all(r"[\s\-]+", "_")
+        return text
+    if column.type == "date":
+        day = text.str.replace(r"[T ]00:00:00(\.0+)?(Z|\+00:00)?$", "")
+        return day.str.to_date("%Y-%m-%d", strict=False)
+    number = text.cast(pl.Float64, strict=False)
+    number = pl.when(number.is_finite()).then(number)
+    if column.type == "int":
+        whole = pl.when((number == number.round(0)) & (number.abs() < 2**31)).then(number)
+        return whole.cast(pl.Int32, strict=False)
+    return number
+
+
+def _range_text(column: Column) -> str:
+    unit = f" {column.unit}" if column.unit else ""
+    if column.above:
+        return f"more than {column.minimum:g}{unit}"
+    if column.maximum is None:
+        return f"{column.minimum:g}{unit} or more"
+    return f"{column.minimum:g} to {column.maximum:g}{unit}"
+
+
+_TYPE_TEXT = {"date": "a date (yyyy-mm-dd)", "double": "a number", "int": "a whole number", "string": "text"}
+
+
+def _rules(today: date) -> list[_Rule]:
+    rules: list[_Rule] = []
+    for column in contract.COLUMNS:
+        value, text = pl.col(column.name), pl.col(f"{column.name}:text")
+        if column.required:
+            rules.append(_Rule((column.name,), text.is_null(), "a value"))
+        if column.type != "string":
+            rules.append(_Rule((column.name,), text.is_not_null() & value.is_null(), _TYPE_TEXT[column.type]))
+        if column.values:
+            unknown = value.is_not_null() & ~value.is_in(list(column.values))
+            rules.append(_Rule((column.name,), unknown, f"one of {', '.join(column.values)}"))
+        if column.minimum is not None:
+            low = value <= column.minimum if column.above else value < column.minimum
+            outside = low if column.maximum is None else low | (value > column.maximum)
+            rules.append(_Rule((column.name,), outside, _range_text(column)))
+        if column.type == "date":
+            rules.append(_Rule((column.name,), value < EARLIEST_DATE, f"{EARLIEST_DATE} or later"))
+    origination, as_of = pl.col("origination_date"), pl.col("as_of_date")
+    profile = pl.col("payment_history_profile")
+    return [
+        *rules,
+        _Rule(("origination_date", "as_of_date"), origination > as_of, "origination on or before as_of_date"),
+        _Rule(("as_of_date",), as_of > today, f"today ({today}, UTC) or earlier"),
+        _Rule(
+            ("maturity_date", "origination_date"),
+            pl.col("maturity_date") <= origination,
+            "maturity after origination",
+        ),
+        _Rule(
+            ("current_dpd", "loan_status"),
+            (pl.col("loan_status") == "paid_off") & (pl.col("current_dpd") > 0),
+            "0 days past due on a paid_off loan",
+        ),
+        _Rule(
+            ("payment_history_profile",),
+            ~profile.str.contains(f"^[{contract.PROFILE_CODES}]*$"),
+            f"codes out of {contract.PROFILE_CODES}",
+        ),
+        _Rule(
+            ("payment_history_profile",),
+            profile.str.len_chars() > contract.PROFILE_MAX_MONTHS,
+            f"at most {contract.PROFILE_MAX_MONTHS} months",
+        ),
+    ]
+
+
+def _reason(rule: _Rule, texts: dict[str, str | None]) -> str:
+    def shown(name: str) -> str:
+        value = texts.get(name)
+        if value is None:
+            return f"{name} is missing"
+        # A pseudonym is not shown either: a reason is read by more people than the table.
+        return name if name == "customer_id" else f"{name} is {value[:80]!r}"
+
+    return f"{' and '.join(shown(name) for name in rule.columns)}: expected {rule.expected}"
+
+
+def check_rows(
+    texts: pl.DataFrame,
+    key: bytes,
+    today: date,
+    undecodable: dict[int, list[str]] | None = None,
+) -> Block:
+    """Parse a block of text values and part the rows that keep the contract from those that break it.
+
+    `texts`: one string column per tape column by its contract or foreign name, blanks as null, and
+    `_row_number`. Contract columns the tape lacks come out as null columns. `undecodable` names, per row
+    number, the columns whose bytes were no UTF-8. The customer id leaves this function as a pseudonym alone.
+    """
+    extra = [name for name in texts.columns if name not in contract.BY_NAME and name != ROW_NUMBER]
+    missing = [name for name in contract.NAMES if name not in texts.columns]
+    texts = texts.with_columns([pl.lit(None, pl.String).alias(name) for name in missing])
+    texts = texts.with_columns(pseudonymise(texts["customer_id"], key).alias("customer_id"))
+
+    frame = texts.select(
+        [_parse(column.name, column).alias(column.name) for column in contract.COLUMNS]
+        + [pl.col(column.name).alias(f"{column.name}:text") for column in contract.COLUMNS]
+        + [pl.col(name) for name in extra]
+        + [pl.col(ROW_NUMBER)]
+    )
+    rules = _rules(today)
+    broken = frame.select([rule.broken.fill_null(False).alias(str(i)) for i, rule in enumerate(rules)])
+    bad = broken.select(pl.any_horizontal(pl.all())).to_series()
+    undecodable = undecodable or {}
+    if undecodable:
+        bad = bad | frame[ROW_NUMBER].is_in(list(undecodable))
+    accepted = frame.filter(~bad).select([*contract.NAMES, *extra, ROW_NUMBER])
+
+    rejected = []
+    kept = [name for name in texts.columns if name not in missing and name != ROW_NUMBER]
+    for values, flags in zip(
+        texts.filter(bad).iter_rows(named=True), broken.filter(bad).iter_rows(), strict=True
+    ):
+        number = values[ROW_NUMBER]
+        reasons = [
+            f"{name} is not UTF-8 text: expected UTF-8" for name in undecodable.get(number, [])
+        ] + [_reason(rules[i], values) for i, flag in enumerate(flags) if flag]
+        raw = json.dumps({name: values[name] for name in kept}, ensure_ascii=False)
+        rejected.append((values["loan_id"], reasons, raw, number))
+    return Block(accepted, rejected_frame(rejected))
+
+
+def rejected_frame(rows: list[tuple[str | None, list[str], str, int]]) -> pl.DataFrame:
+    """Rejected rows as a frame: `loan_id, reasons, raw, _row_number`."""
+    return pl.DataFrame(
+        rows,
+        schema={"loan_id": pl.String, "reasons": pl.List(pl.String), "raw": pl.String, ROW_NUMBER: pl.Int64},
+        orient="row",
+    )
