@@ -1,0 +1,1 @@
+"""The features by family; `credit.features` puts them together."""

@@ -1,0 +1,75 @@
+"""Every feature of a loan, defined once for training, batch and single scoring."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import polars as pl
+
+from credit_risk_assets.credit.expressions import columns_of, to_polars
+from credit_risk_assets.credit.families import borrower, bureau, loan, repayment, risk
+from credit_risk_assets.credit.feature import Feature
+from credit_risk_assets.tape import contract
+
+FEATURES: tuple[Feature, ...] = (
+    *bureau.FEATURES,
+    *loan.FEATURES,
+    *repayment.FEATURES,
+    *borrower.FEATURES,
+    *risk.FEATURES,
+)
+BY_NAME: dict[str, Feature] = {feature.name: feature for feature in FEATURES}
+DERIVED: tuple[Feature, ...] = tuple(feature for feature in FEATURES if not feature.from_tape)
+"""Features that are computed; the others are tape columns used as they stand."""
+
+_SPARK_TYPES = {"string": "string", "double": "double", "int": "int"}
+
+
+def model_features(*, protected: bool = False) -> tuple[Feature, ...]:
+    """The features that may enter the model; with `protected`, the protected ones beside them.
+
+    The second set is for measuring what leaving them out costs, never for a decision.
+    """
+    return tuple(feature for feature in FEATURES if feature.in_model or (protected and feature.protected))
+
+
+@lru_cache(maxsize=1)
+def _layers() -> tuple[tuple[Feature, ...], ...]:
+    known = set(contract.NAMES)
+    waiting = list(DERIVED)
+    layers: list[tuple[Feature, ...]] = []
+    while waiting:
+        layer = tuple(feature for feature in waiting if columns_of(feature.sql) <= known)
+        if not layer:
+            names = ", ".join(feature.name for feature in waiting)
+            raise ValueError(f"features {names}: they read a column that no tape and no other feature has")
+        layers.append(layer)
+        known.update(feature.name for feature in layer)
+        waiting = [feature for feature in waiting if feature.name not in known]
+    return tuple(layers)
+
+
+def feature_layers() -> list[dict[str, str]]:
+    """Computed features as ordered groups of name -> Spark SQL; a group reads only what stands before it.
+
+    Each text is cast to the feature's type, so that every engine makes the same column type.
+    """
+    return [
+        {feature.name: f"cast({feature.sql} as {_SPARK_TYPES[feature.type]})" for feature in layer}
+        for layer in _layers()
+    ]
+
+
+@lru_cache(maxsize=1)
+def _expressions() -> tuple[tuple[pl.Expr, ...], ...]:
+    return tuple(
+        tuple(to_polars(sql).alias(name) for name, sql in layer.items()) for layer in feature_layers()
+    )
+
+
+def add_features(tape: pl.DataFrame) -> pl.DataFrame:
+    """The tape rows with every computed feature, without Spark; columns are typed as the contract says."""
+    frame = tape.lazy()
+    for layer in _expressions():
+        frame = frame.with_columns(layer)
+    return frame.collect()
