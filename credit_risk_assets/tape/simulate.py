@@ -37,7 +37,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """What was written: files, rows by as-of date, and the default rate over the year that followed each tape.
+    """What was written: files, rows by as-of date, and the default rate in the year after each tape.
 
     The newest tape has no default rate: its year lies ahead.
     """
@@ -61,7 +61,7 @@ def simulate(
     progress: Progress | None = None,
     processes: int = 1,
 ) -> SimulationResult:
-    """Write yearly tapes of one portfolio, the latest with exactly `loans` rows, and its truth where asked for.
+    """Write yearly tapes of one portfolio, the latest with exactly `loans` rows, and its truth if asked for.
 
     The same seed gives the same bytes whatever `processes` is, and a smaller portfolio is the beginning of a
     larger one. `as_of` is a month-end, by default the last one before today (UTC). Raises `SimulationError`,
@@ -169,4 +169,3 @@ def _blocks(
             yield result, encoded
         for unused in queue:
             unused.cancel()
-

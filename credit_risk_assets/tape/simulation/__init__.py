@@ -1,1 +1,1 @@
-"""The pieces of the portfolio simulator: borrowers, the monthly chain, the truth, the tapes and the changes."""
+"""The pieces of the portfolio simulator: borrowers, monthly chain, truth, tapes and changes."""

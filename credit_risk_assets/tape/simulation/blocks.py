@@ -1,8 +1,9 @@
 """Blocks of loans: the unit of randomness, of memory and of parallel work.
 
-Block b draws from Philox streams `SeedSequence(seed, spawn_key=(b, s))`: s = 0 for borrowers and loans, 1 for the
-chain, (2, month) for what the bureau reports on a tape. Nothing crosses a block, so the output depends neither on
-the order nor on the number of processes. A tape of N rows is the first N rows of the endless portfolio of its seed.
+Block b draws from Philox streams `SeedSequence(seed, spawn_key=(b, s))`: s = 0 for borrowers and loans, 1 for
+the chain, (2, month) for what the bureau reports on a tape. Nothing crosses a block, so the output depends
+neither on the order nor on the number of processes. A tape of N rows is the first N rows of the endless
+portfolio of its seed.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class BlockTask:
 class BlockResult:
     """The rows of one block for each month asked for, oldest first, and their truth where asked for.
 
-    `outcomes` has, for each tape with another one a year later, the loans on book below 90 DPD and how many of
-    them reached 90 DPD within the year.
+    `outcomes` has, for each tape with another one a year later, the loans on book below 90 DPD and how many
+    of them reached 90 DPD within the year.
     """
 
     block: int
@@ -88,7 +89,7 @@ def draw_block(
 
 
 def simulate_block(task: BlockTask) -> BlockResult:
-    """Tape rows (and truth) of one block; with a limit, only its first loans, so that the latest tape has that many.
+    """Tape rows (and truth) of one block; with a limit, its first loans that give the latest tape that many.
 
     The latest tape is month 83; rows are in order of loan number.
     """

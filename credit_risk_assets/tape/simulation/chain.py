@@ -25,8 +25,9 @@ from credit_risk_assets.tape.simulation.population import F32, Population
 class Snapshot:
     """What is known of every loan at one month-end; hidden values beside the observed ones.
 
-    `stress`, the two bureau signals and the scar belong to the customer and are already spread over the loans.
-    `defaulted` is the month of entry into the present spell of 90+ DPD, `closed` the month of closing (-1: open).
+    `stress`, the two bureau signals and the scar belong to the customer and are already spread over the
+    loans. `defaulted` is the month of entry into the present spell of 90+ DPD, `closed` the month of closing
+    (-1: open).
     """
 
     month: int
@@ -101,8 +102,8 @@ def run_chain(
 ) -> History:
     """Draw every month from `start` to `end`; loans must be ordered by origination month.
 
-    A month's draws depend only on how many loans are on the stream by then, so that neither the tapes asked for
-    nor a longer horizon changes what happened before.
+    A month's draws depend only on how many loans are on the stream by then, so that neither the tapes asked
+    for nor a longer horizon changes what happened before.
     """
     chain = hazard.chain
     n = len(loans)
@@ -142,9 +143,8 @@ def run_chain(
             x1 = standard[:k] + F32(chain.frailty_noise) * normal[0]
             x2 = stress[:k] + F32(chain.stress_noise) * normal[1]
             signal_sum[:k] += x1
-            keep = F32(chain.signal_keep)
-            e1[:k] = keep * e1[:k] + (1 - keep) * x1
-            e2[:k] = keep * e2[:k] + (1 - keep) * x2
+            e1[:k] += F32(1 - chain.frailty_keep) * (x1 - e1[:k])
+            e2[:k] += F32(1 - chain.stress_keep) * (x2 - e2[:k])
             if llr is not None:
                 llr[month - start, :k] = ((x2 - F32(0.5)) / F32(chain.stress_noise**2))[h]
             worst = np.where(new < CHARGED_OFF, np.maximum(new, 1) - 1, 0).astype(np.int8)
@@ -164,7 +164,7 @@ def run_chain(
 def _step(
     hazard: Hazard, old: np.ndarray, eta: np.ndarray, prepay: np.ndarray, uniform: np.ndarray
 ) -> np.ndarray:
-    """One month for every loan: roll, cure, one step back, prepay or stay, in this order on the unit interval."""
+    """One month of every loan: roll, cure, one step back, prepay or stay, in this order on the unit interval."""
     quarter = np.exp(F32(0.25) * eta)
     half = quarter * quarter
     clean = old == CLEAN

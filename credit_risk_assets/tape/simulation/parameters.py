@@ -69,35 +69,39 @@ class Chain:
     `exp(prepay + …)`. η = slope·index + frailty + stress·S + macro + seasoning(months on book).
     """
 
-    slope: float = 0.70
+    slope: float = 1.0
     frailty_sd: float = 0.50
-    stress: float = 2.2
-    stress_enter: float = -3.9
+    stress: float = 2.7
+    stress_enter: float = -4.2
     stress_index: float = 0.40
     stress_frailty: float = 0.35
     stress_macro: float = 0.5
-    stress_leave: float = 0.11
-    roll: tuple[float, ...] = (-2.75, 0.05, -0.55, 0.20, 0.90, 1.60, 2.20)
+    stress_leave: float = 0.08
+    roll: tuple[float, ...] = (-3.66, 0.05, -0.92, 0.20, 0.90, 1.60, 2.20)
     cure: tuple[float, ...] = (-30.0, 0.80, 0.45, 0.15, -0.60, -0.90, -1.10)
     back: tuple[float, ...] = (-30.0, -30.0, -0.60, -0.50, -0.60, -0.90, -1.20)
     prepay: float = -4.8
     prepay_score: float = 0.15
     prepay_late: float = 0.5
-    season_start: float = 1.8
-    season_start_months: float = 6.0
+    season_start: float = 1.9
+    season_start_months: float = 4.5
     season_fall: float = 0.25
     season_fall_from: float = 14.0
     season_fall_months: float = 24.0
-    signal_keep: float = 0.62
-    frailty_noise: float = 1.5
-    stress_noise: float = 0.6
+    frailty_keep: float = 0.92
+    frailty_noise: float = 1.8
+    stress_keep: float = 0.50
+    stress_noise: float = 0.7
     scar_keep: float = 0.93
-    score_frailty: float = 22.0
-    score_scar: float = 22.0
+    score_frailty: float = 40.0
+    score_stress: float = 30.0
+    score_scar: float = 16.0
     score_noise: float = 3.0
-    utilization_stress: float = 0.06
+    utilization_stress: float = 0.12
     utilization_scar: float = 0.03
     utilization_noise: float = 0.015
+    inquiries_stress: float = 2.5
+    debt_stress: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -132,13 +136,13 @@ SUBPRIME = Parameters()
 
 
 def macro_path() -> np.ndarray:
-    """The economy a month, on the scale of η, from 0 (first lending) on: AR(1), φ 0.94, sd 0.15, one frozen path.
+    """The economy a month, on the scale of η, from first lending on: AR(1), φ 0.94, sd 0.15, one frozen path.
 
     The path is the same for every seed: random paths would move the yearly default rate far more than any
     other assumption.
     """
     months = HISTORY_MONTHS + MAX_FUTURE_MONTHS + 12
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(1989)))
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(2036)))
     noise = generator.standard_normal(months)
     path = np.empty(months)
     path[0] = 0.15 * noise[0]

@@ -81,17 +81,17 @@ def _choose(uniform: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
     return np.searchsorted(edges[:-1] / edges[-1], uniform, side="right").astype(np.int8)
 
 
-def history_origination_months(generator: np.random.Generator, loans: int, parameters: Parameters) -> np.ndarray:
+def history_origination_months(
+    generator: np.random.Generator, loans: int, parameters: Parameters
+) -> np.ndarray:
     """Month indices of origination over the 84 months of lending, growing by `growth` a month."""
     weights = (1 + parameters.growth) ** np.arange(HISTORY_MONTHS)
     edges = np.cumsum(weights) / weights.sum()
     return np.searchsorted(edges[:-1], generator.random(loans), side="right").astype(np.int32)
 
 
-def draw_population(
-    generator: np.random.Generator, months: np.ndarray, parameters: Parameters
-) -> Population:
-    """Customers with one to three loans each, in the given origination months (reordered within a customer)."""
+def draw_population(generator: np.random.Generator, months: np.ndarray, parameters: Parameters) -> Population:
+    """Customers with one to three loans each, in the given months (put in order within a customer)."""
     loans = len(months)
     extra = generator.random(loans)
     counts = 1 + (extra < parameters.second_loan) + (extra < parameters.third_loan)

@@ -11,7 +11,6 @@ from credit_risk_assets.tape import contract
 from credit_risk_assets.tape.simulation.chain import Snapshot
 from credit_risk_assets.tape.simulation.parameters import (
     CHARGED_OFF,
-    CODE_1,
     CODE_3,
     EDUCATION,
     EMPLOYMENT,
@@ -42,7 +41,7 @@ BUREAU_COLUMNS = (
 
 
 def on_tape(loans: Population, snapshot: Snapshot) -> np.ndarray:
-    """Positions of the loans on the tape of this month, in output order: on book, or closed at most 13 months ago."""
+    """Positions of the loans on this month's tape, in output order: on book, or closed 13 months ago at most."""
     kept = (snapshot.closed < 0) | (snapshot.month - snapshot.closed <= RETENTION_MONTHS)
     positions = np.flatnonzero(kept & (loans.month <= snapshot.month))
     return positions[np.argsort(loans.number[positions], kind="stable")]
@@ -64,8 +63,10 @@ def collateral_at(loans: Population, months: np.ndarray) -> np.ndarray:
 
 def recovery_rate(loans: Population, balance: np.ndarray, value: np.ndarray, severity: Severity,
                   noise: np.ndarray) -> np.ndarray:  # fmt: skip
-    """Share of the charged-off balance that comes back in the end, given the loan's draw `noise` ~ N(0, 1)."""
-    collections = 1 / (1 + np.exp(-(severity.collections_mean - 0.15 * loans.index + severity.collections_sd * noise)))
+    """Share of the charged-off balance that comes back in the end, given the loan's draw ~ N(0, 1)."""
+    collections = 1 / (
+        1 + np.exp(-(severity.collections_mean - 0.15 * loans.index + severity.collections_sd * noise))
+    )
     sale = np.exp(severity.sale_mean + severity.sale_sd * noise) - severity.sale_costs
     sold = np.minimum(value * np.maximum(sale, 0) / np.maximum(balance, 1.0), 1.0)
     return np.minimum(sold + (1 - sold) * collections, severity.ceiling)
@@ -86,8 +87,8 @@ def tape_rows(
 ) -> pa.Table:
     """The tape's rows at these positions, typed as the contract has them.
 
-    `states` are the chain's months from `start`; `generator` gives the measurement noise of the bureau columns
-    and is drawn for every loan of the block; `first_loan` is the number of the block's first loan.
+    `states` are the chain's months from `start`; `generator` gives the measurement noise of the bureau
+    columns and is drawn for every loan of the block; `first_loan` is the number of the block's first loan.
     """
     noise = generator.standard_normal((3, len(loans)), dtype=np.float32)[:, loans.head[positions]]
     counts = generator.poisson(0.7, len(loans))[loans.head[positions]]
@@ -141,12 +142,15 @@ def tape_rows(
         "recoveries": pa.array(recovered),
         "charge_off_amount": pa.array(charged),
         "current_dpd": pa.array(dpd.astype(np.int32)),
-        "payment_history_profile": profiles(states, positions, month - start, age_months, state),
+        "payment_history_profile": profiles(states, positions, month - start, age_months),
         "age": pa.array(np.floor(mine.age + (month - loans.month[mine.head]) / 12).astype(np.int32)),
         "annual_income": pa.array(mine.income),
         "employment_type": labels(EMPLOYMENT, mine.employment),
         "employment_years": pa.array(
-            np.round(mine.employment_years.astype(np.float64) + np.where(mine.employment < 3, age_months / 12, 0), 1)
+            np.round(
+                mine.employment_years.astype(np.float64) + np.where(mine.employment < 3, age_months / 12, 0),
+                1,
+            )
         ),
         "education": labels(EDUCATION, mine.education),
         "family_size": pa.array(mine.family),
@@ -170,24 +174,25 @@ def bureau_columns(
         getattr(snapshot, name)[positions].astype(np.float64)
         for name in ("frailty_signal", "stress_signal", "scar")
     )
-    score = mine.score - chain.score_frailty * e1 - chain.score_scar * scar + chain.score_noise * noise[0]
+    score = mine.score - chain.score_frailty * e1 - chain.score_stress * e2 - chain.score_scar * scar
+    score = score + chain.score_noise * noise[0]
     used = mine.utilization + chain.utilization_stress * e2 + chain.utilization_scar * scar
     used = np.maximum(used + chain.utilization_noise * noise[1], 0)
-    debt = mine.dti * mine.income / 12 * np.exp(0.03 * e2 + 0.03 * noise[2])
+    debt = mine.dti * mine.income / 12 * np.exp(chain.debt_stress * e2 + 0.03 * noise[2])
     return {
         "credit_score": pa.array(np.clip(np.round(score), 300, 900).astype(np.float64)),
         "credit_history_months": pa.array((mine.history_months + known_months).astype(np.float64)),
         "credit_utilization": pa.array(np.round(used.astype(np.float64), 4)),
         "open_accounts": pa.array((mine.accounts + np.floor(known_months / 30)).astype(np.float64)),
-        "inquiries_6m": pa.array(np.maximum(counts + np.round(0.5 * e2 + 0.2 * scar), 0.0)),
+        "inquiries_6m": pa.array(
+            np.maximum(counts + np.round(chain.inquiries_stress * e2 + 0.2 * scar), 0.0)
+        ),
         "existing_monthly_debt": pa.array(np.round(debt.astype(np.float64), 2)),
     }
 
 
-def profiles(
-    states: np.ndarray, positions: np.ndarray, row: int, age_months: np.ndarray, state: np.ndarray
-) -> pa.Array:
-    """Payment history, most recent month first, one code per month on book, at most 84; B in the first month."""
+def profiles(states: np.ndarray, positions: np.ndarray, row: int, age_months: np.ndarray) -> pa.Array:
+    """Payment history, latest month first, one code per month on book, at most 84; B in the first month."""
     depth = min(row + 1, contract.PROFILE_MAX_MONTHS)
     codes = STATE_CODES[states[row - depth + 1 : row + 1, positions][::-1]].T
     length = np.clip(age_months, 1, depth)

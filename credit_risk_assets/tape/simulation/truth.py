@@ -69,10 +69,10 @@ def oracle_pd(loans: Population, snapshot: Snapshot, positions: np.ndarray, haza
 def observable_pd(
     loans: Population, history: History, snapshot: Snapshot, positions: np.ndarray, hazard: Hazard
 ) -> np.ndarray:
-    """P(90+ DPD within 12 months) given all that was ever observed of the loan and its borrower's bureau signals.
+    """P(90+ DPD within 12 months) given all that was ever observed of the loan and of its borrower.
 
-    Frailty is integrated by Gauss-Hermite quadrature around its posterior given the signals (which is Gaussian),
-    stress by a forward filter over the loan's monthly transitions; both are then carried through the recursion.
+    Frailty is integrated by Gauss-Hermite quadrature around its posterior given the bureau's signals (which is
+    Gaussian), stress by a forward filter over the loan's monthly transitions; both then enter the recursion.
     """
     chain = hazard.chain
     seen = (snapshot.month - loans.month[loans.head[positions]]).astype(F32)
@@ -163,7 +163,7 @@ def _default_mass(
     frailty: np.ndarray,
     weights: np.ndarray,
 ) -> np.ndarray:
-    """Mass that reaches 90+ DPD in 12 months, from the observed state; weights are 2 (stress) × nodes × loans."""
+    """Mass that reaches 90+ DPD in 12 months from the observed state; weights: 2 (stress) × nodes × loans."""
     chain = hazard.chain
     mine = loans.take(positions)
     fixed, prepay = hazard.observed(mine), hazard.prepay(mine)
@@ -217,16 +217,15 @@ def default_loss(
     mob = snapshot.month - mine.month
     eta = hazard.observed(mine) + mine.frailty + F32(hazard.chain.stress) * snapshot.stress[positions]
     quarter = np.exp(0.25 * (eta + hazard.season[mob] + MACRO[snapshot.month]).astype(np.float64))
-    ends: list[np.ndarray] = []
-    total = [1 + sum(odds) for odds in (_late_odds(hazard, s, quarter) for s in (4, 5, 6))]
-    up, down = zip(*((_late_odds(hazard, s, quarter)[0], _late_odds(hazard, s, quarter)[2]) for s in (4, 5, 6)),
-                   strict=True)  # fmt: skip
-    leave = [t - 1 for t in total]
-    # Charge-off before return to 89 DPD or less: x3 = u3·x4, x4 = u4·x5 + d4·x3, x5 = u5 + d5·x4 per unit moved.
-    u3, u4, u5 = (u / t for u, t in zip(up, leave, strict=True))
-    d4, d5 = down[1] / leave[1], down[2] / leave[2]
-    x4 = u4 * u5 / (1 - d4 * u3 - u4 * d5)
-    ends = [u3 * x4, x4, u5 + d5 * x4]
+    (up3, out3, _), (up4, out4, down4), (up5, out5, down5) = (
+        _late_odds(hazard, s, quarter) for s in (4, 5, 6)
+    )
+    leave3, leave4, leave5 = out3 + up3, out4 + up4 + down4, out5 + up5 + down5
+    # Chance x of charge-off before a return below 90 DPD, from codes 3, 4 and 5; staying has no say in it:
+    # x3 = u3·x4, x4 = u4·x5 + d4·x3, x5 = u5 + d5·x4.
+    u3, u4, u5, d4, d5 = up3 / leave3, up4 / leave4, up5 / leave5, down4 / leave4, down5 / leave5
+    from_4 = u4 * u5 / (1 - d4 * u3 - u4 * d5)
+    ends = (u3 * from_4, from_4, u5 + d5 * from_4)
     state = snapshot.state[positions]
     written_off = np.select([state == 5, state == 6], [ends[1], ends[2]], ends[0])
 
@@ -242,5 +241,7 @@ def default_loss(
 
 
 def _late_odds(hazard: Hazard, state: int, quarter: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Odds of going on, of leaving 90+ DPD, and of one step back that stays within it."""
     half = quarter * quarter
-    return hazard.roll[state] * half, hazard.cure[state] / half, hazard.back[state] / quarter
+    up, cure, back = hazard.roll[state] * half, hazard.cure[state] / half, hazard.back[state] / quarter
+    return (up, cure + back, 0 * back) if state == CODE_3 else (up, cure, back)
