@@ -31,7 +31,9 @@ LOAN_TAPE = Table(
 REJECTED_RECORDS = Table(
     "bronze", "rejected_records", "Every refused tape row with all its reasons and its values."
 )
-INGESTION_LOG = Table("bronze", "ingestion_log", "One row per file taken: the audit trail of the landing folder.")
+INGESTION_LOG = Table(
+    "bronze", "ingestion_log", "One row per file taken: the audit trail of the landing folder."
+)
 LOANS = Table(
     "silver",
     "loans",
@@ -41,7 +43,9 @@ LOANS = Table(
 LOAN_HISTORY = Table(
     "silver", "loan_history", "One row per loan and as-of date, with the same columns.", ("as_of_month",)
 )
-PORTFOLIO_KPIS = Table("gold", "portfolio_kpis", "The portfolio's key figures per full tape and as it stands now.")
+PORTFOLIO_KPIS = Table(
+    "gold", "portfolio_kpis", "The portfolio's key figures per full tape and as it stands now."
+)
 PORTFOLIO_CUBE = Table("gold", "portfolio_cube", "Counts and sums per segment and month; never averages.")
 DEVELOPMENT_SAMPLE = Table(
     "gold",

@@ -58,7 +58,12 @@ class DeltaRsLibrary:
         properties = _properties(key, metadata)
         if not DeltaTable.is_deltatable(path):
             create_table_with_add_actions(
-                path, schema, actions, mode="error", partition_by=list(partition_by), commit_properties=properties
+                path,
+                schema,
+                actions,
+                mode="error",
+                partition_by=list(partition_by),
+                commit_properties=properties,
             )
             return
         DeltaTable(path).create_write_transaction(
@@ -154,8 +159,10 @@ def _add_action(file: Path, table: Path, partition_by: Sequence[str]) -> AddActi
         if mark:
             values[name] = None if value == HIVE_NULL else unquote(value)
     if sorted(values) != sorted(partition_by):
-        raise LakehouseError(f"{table.name}: file {relative} is partitioned by {sorted(values)}: expected "
-                             f"{sorted(partition_by)}; nothing was committed")
+        raise LakehouseError(
+            f"{table.name}: file {relative} is partitioned by {sorted(values)}: expected "
+            f"{sorted(partition_by)}; nothing was committed"
+        )
     return AddAction(
         path=relative.as_posix(),
         size=file.stat().st_size,
@@ -197,9 +204,7 @@ def _plain(values: Iterator[Any]) -> Iterator[Any]:
             yield None  # sub-millisecond bounds would be cut
         elif isinstance(value, date):
             yield value.isoformat()
-        elif isinstance(value, int | float):
-            yield value
-        elif isinstance(value, str) and len(value) <= 128:
+        elif isinstance(value, int | float) or (isinstance(value, str) and len(value) <= 128):
             yield value
         else:
             yield None

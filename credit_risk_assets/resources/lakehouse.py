@@ -153,7 +153,12 @@ class Lakehouse:
             return Commit(self._delta(table).version(), skipped=True)
         metadata = json.dumps({INPUTS_KEY: inputs}) if inputs is not None else None
         self._library.write(
-            self.path(table), frame, mode="overwrite", partition_by=table.partition_by, key=None, metadata=metadata
+            self.path(table),
+            frame,
+            mode="overwrite",
+            partition_by=table.partition_by,
+            key=None,
+            metadata=metadata,
         )
         return Commit(self._delta(table).version())
 
@@ -205,7 +210,9 @@ class Lakehouse:
         if missing := sorted(set(expected) - set(found)):
             raise LakehouseError(f"{table.path}: the frame lacks {', '.join(missing)}; add them as nulls")
         if unknown := sorted(set(found) - set(expected)):
-            raise LakehouseError(f"{table.path}: unknown columns {', '.join(unknown)}; evolve the table first")
+            raise LakehouseError(
+                f"{table.path}: unknown columns {', '.join(unknown)}; evolve the table first"
+            )
         for name, kind in expected.items():
             if found[name] != kind:
                 raise LakehouseError(

@@ -7,7 +7,16 @@ from typing import Literal
 
 ColumnType = Literal["string", "date", "double", "int"]
 
-LOAN_PURPOSES = ("home", "auto", "education", "personal", "business", "medical", "debt_consolidation", "other")
+LOAN_PURPOSES = (
+    "home",
+    "auto",
+    "education",
+    "personal",
+    "business",
+    "medical",
+    "debt_consolidation",
+    "other",
+)
 LOAN_STATUSES = ("current", "delinquent", "default", "charged_off", "paid_off")
 ON_BOOK_STATUSES = ("current", "delinquent", "default")
 CLOSED_STATUSES = ("charged_off", "paid_off")
@@ -49,25 +58,50 @@ COLUMNS: tuple[Column, ...] = (
     Column("maturity_date", "date", "Day the last instalment is due."),
     Column("default_date", "date", "Day the lender declared the loan in default."),
     Column("loan_purpose", "string", "What the loan pays for.", required=True, values=LOAN_PURPOSES),
-    Column("loan_status", "string", "Where the loan stands at as_of_date.", required=True, values=LOAN_STATUSES),
+    Column(
+        "loan_status", "string", "Where the loan stands at as_of_date.", required=True, values=LOAN_STATUSES
+    ),
     _money("loan_amount", "Amount lent at origination.", required=True, above=True),
     Column(
-        "interest_rate", "double", "Contract rate a year.", required=True, minimum=0, maximum=100, unit="percent"
+        "interest_rate",
+        "double",
+        "Contract rate a year.",
+        required=True,
+        minimum=0,
+        maximum=100,
+        unit="percent",
     ),
-    Column("term_months", "int", "Months from origination to maturity.", required=True, minimum=1, maximum=480,
-           unit="months"),
+    Column(
+        "term_months",
+        "int",
+        "Months from origination to maturity.",
+        required=True,
+        minimum=1,
+        maximum=480,
+        unit="months",
+    ),
     _money("installment", "Monthly payment due; from amount, rate and term where the tape has none."),
     _money("outstanding_balance", "Balance owed at as_of_date.", required=True),
     _money("collateral_value", "Value of the collateral; empty where unsecured."),
     _money("total_paid", "Sum of payments received so far."),
     _money("recoveries", "Money recovered after charge-off."),
     _money("charge_off_amount", "Balance written off."),
-    Column("current_dpd", "int", "Days past due at as_of_date; 0 where paid off.", required=True, minimum=0,
-           unit="days"),
+    Column(
+        "current_dpd",
+        "int",
+        "Days past due at as_of_date; 0 where paid off.",
+        required=True,
+        minimum=0,
+        unit="days",
+    ),
     Column("payment_history_profile", "string", "Metro 2 status codes a month, most recent first."),
     Column("credit_score", "double", "Bureau score.", minimum=300, maximum=900, unit="points"),
-    Column("credit_history_months", "double", "Months since the first credit line.", minimum=0, unit="months"),
-    Column("credit_utilization", "double", "Revolving balance over limit; may pass 1.", minimum=0, unit="ratio"),
+    Column(
+        "credit_history_months", "double", "Months since the first credit line.", minimum=0, unit="months"
+    ),
+    Column(
+        "credit_utilization", "double", "Revolving balance over limit; may pass 1.", minimum=0, unit="ratio"
+    ),
     Column("open_accounts", "double", "Open credit lines.", minimum=0, unit="count"),
     Column("inquiries_6m", "double", "Credit inquiries in the last six months.", minimum=0, unit="count"),
     _money("existing_monthly_debt", "Monthly payments on other debts."),

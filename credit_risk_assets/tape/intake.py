@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from credit_risk_assets.tape.readers import TapeBlock, open_tape
-from credit_risk_assets.tape.rows import ROW_NUMBER, check_rows, rejected_frame
+from credit_risk_assets.tape.rows import check_rows, rejected_frame
 
 
 @dataclass
@@ -74,7 +74,9 @@ def _quarantine(block: TapeBlock, file: Path) -> pl.DataFrame:
     if not block.ragged:
         return rejected_frame([])
     file.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as out:
+    with os.fdopen(
+        os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8"
+    ) as out:
         for line in block.ragged:
             out.write(json.dumps({"row": line.row_number, "line": line.text}, ensure_ascii=False) + "\n")
     return rejected_frame(
@@ -125,4 +127,3 @@ def stage_tape(
     if staged.rows_quarantined:
         staged.quarantine_file = quarantine_file
     return staged
-

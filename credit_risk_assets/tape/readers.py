@@ -126,7 +126,9 @@ def _first_line(file: Path, *, compressed: bool) -> list[str]:
     rows = csv.reader(io.StringIO(text))
     header = next((row for row in rows if any(cell.strip() for cell in row)), [])
     if not header or "\ufffd" in "".join(header):
-        raise TapeRefused(f"{file.name}: the header is not UTF-8 text: expected a CSV header; export it again")
+        raise TapeRefused(
+            f"{file.name}: the header is not UTF-8 text: expected a CSV header; export it again"
+        )
     return header
 
 
@@ -176,7 +178,7 @@ def _csv_blocks(
             raise TapeRefused(f"{file.name}: {str(error).splitlines()[0]}; export the file again") from None
     if ragged:
         blocks += len(ragged)
-        empty = pl.DataFrame(schema={**{name: pl.String for name in names}, ROW_NUMBER: pl.Int64})
+        empty = pl.DataFrame(schema={**dict.fromkeys(names, pl.String), ROW_NUMBER: pl.Int64})
         yield TapeBlock(empty, ragged.copy())
     if not blocks:
         raise TapeRefused(f"{file.name}: a header without rows: expected at least one loan; export it again")
@@ -212,7 +214,9 @@ def _open_parquet(file: Path, required: tuple[str, ...]) -> OpenTape:
     try:
         tape = pq.ParquetFile(file)
     except (pa.ArrowInvalid, OSError) as error:
-        raise TapeRefused(f"{file.name}: broken Parquet ({str(error).splitlines()[0]}); send it again") from None
+        raise TapeRefused(
+            f"{file.name}: broken Parquet ({str(error).splitlines()[0]}); send it again"
+        ) from None
     names = check_header(file, tape.schema_arrow.names, required)
     nested = [f.name for f in tape.schema_arrow if pa.types.is_nested(f.type)]
     if nested:

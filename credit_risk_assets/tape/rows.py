@@ -164,9 +164,9 @@ def check_rows(
         texts.filter(bad).iter_rows(named=True), broken.filter(bad).iter_rows(), strict=True
     ):
         number = values[ROW_NUMBER]
-        reasons = [
-            f"{name} is not UTF-8 text: expected UTF-8" for name in undecodable.get(number, [])
-        ] + [_reason(rules[i], values) for i, flag in enumerate(flags) if flag]
+        reasons = [f"{name} is not UTF-8 text: expected UTF-8" for name in undecodable.get(number, [])] + [
+            _reason(rules[i], values) for i, flag in enumerate(flags) if flag
+        ]
         raw = json.dumps({name: values[name] for name in kept}, ensure_ascii=False)
         rejected.append((values["loan_id"], reasons, raw, number))
     return Block(accepted, rejected_frame(rejected))

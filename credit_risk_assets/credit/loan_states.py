@@ -1,0 +1,66 @@
+"""The state of every loan: one row per loan and as-of date, then the latest of each loan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from credit_risk_assets.credit.features import DERIVED, feature_layers
+from credit_risk_assets.tape import contract
+
+INSTALLMENT_SQL = """
+case
+  when installment is not null then installment
+  when interest_rate = 0 then round(loan_amount / term_months, 2)
+  else round(
+    loan_amount * (interest_rate / 1200)
+      / (1 - power(1 + interest_rate / 1200, -term_months)), 2)
+end
+"""
+"""Monthly payment of an annuity loan, A·r(1+r)^n / ((1+r)^n − 1) with r monthly; A/n at r = 0."""
+
+NEWEST_FIRST = ("as_of_date", "_ingested_at", "_source_sha256", "_row_number")
+PROVENANCE = ("_source_sha256", "_row_number", "_ingested_at")
+
+
+def tape_extras(columns: Sequence[str]) -> dict[str, str]:
+    """Columns beyond the contract -> their names in silver; one that a feature is called keeps a `tape_` prefix."""
+    computed = {feature.name for feature in DERIVED} | {"tape_kind", "as_of_month"}
+    return {
+        name: f"tape_{name}" if name in computed else name
+        for name in columns
+        if name not in contract.BY_NAME and not name.startswith("_")
+    }
+
+
+def newest_rows(frame: DataFrame, keys: Sequence[str]) -> DataFrame:
+    """One row per key: the latest as-of date, then the latest ingested."""
+    order = [F.col(name).desc() for name in NEWEST_FIRST]
+    ranked = frame.withColumn("_rank", F.row_number().over(Window.partitionBy(*keys).orderBy(*order)))
+    return ranked.where("_rank = 1").drop("_rank")
+
+
+def loan_states(tape_rows: DataFrame, change_files: Sequence[str]) -> DataFrame:
+    """Tape rows as loan states with features, one per loan and as-of date.
+
+    `change_files` are the content fingerprints of the files that hold changes only.
+    """
+    extras = tape_extras(tape_rows.columns)
+    unique = newest_rows(tape_rows, ["loan_id", "as_of_date"])
+    named = unique.select(
+        *[F.expr(INSTALLMENT_SQL).alias(n) if n == "installment" else F.col(n) for n in contract.NAMES],
+        *[F.col(f"`{source}`").alias(name) for source, name in extras.items()],
+        *PROVENANCE,
+    )
+    kind = F.when(F.col("_source_sha256").isin(list(change_files)), "changes").otherwise("full")
+    named = named.withColumns(
+        {
+            "tape_kind": kind if change_files else F.lit("full"),
+            "as_of_month": F.date_format("as_of_date", "yyyy-MM"),
+        }
+    )
+    for layer in feature_layers():
+        named = named.withColumns({name: F.expr(sql) for name, sql in layer.items()})
+    return named

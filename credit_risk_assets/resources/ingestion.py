@@ -1,0 +1,281 @@
+"""From landed files to bronze: each file's content exactly once, every row accounted for."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, Literal
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    DateType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_TAPE, REJECTED_RECORDS
+from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse
+from credit_risk_assets.resources.landing import (
+    LandedFile,
+    landed_files,
+    quarantine,
+    settled_files,
+    size_and_time,
+)
+from credit_risk_assets.resources.privacy import privacy_key
+from credit_risk_assets.tape import contract
+from credit_risk_assets.tape.intake import StagedTape, fingerprint, stage_tape
+from credit_risk_assets.tape.readers import TapeRefused
+
+Outcome = Literal["ingested", "refused", "duplicate", "waiting"]
+
+PROVENANCE = ("_source_file", "_source_sha256", "_row_number", "_ingested_at", "_run_id")
+_SPARK_TYPES = {"string": StringType(), "date": DateType(), "double": DoubleType(), "int": IntegerType()}
+_PROVENANCE_FIELDS = [
+    StructField("_source_file", StringType()),
+    StructField("_source_sha256", StringType()),
+    StructField("_row_number", LongType()),
+    StructField("_ingested_at", TimestampType()),
+    StructField("_run_id", StringType()),
+]
+LOAN_TAPE_SCHEMA = StructType(
+    [StructField(column.name, _SPARK_TYPES[column.type]) for column in contract.COLUMNS] + _PROVENANCE_FIELDS
+)
+REJECTED_SCHEMA = StructType(
+    [
+        StructField("reasons", ArrayType(StringType())),
+        StructField("raw", StringType()),
+        StructField("loan_id", StringType()),
+        *_PROVENANCE_FIELDS,
+    ]
+)
+LOG_SCHEMA = StructType(
+    [
+        StructField("source_file", StringType()),
+        StructField("source_sha256", StringType()),
+        StructField("kind", StringType()),
+        StructField("bytes", LongType()),
+        StructField("rows_read", LongType()),
+        StructField("rows_accepted", LongType()),
+        StructField("rows_rejected", LongType()),
+        StructField("new_columns", ArrayType(StringType())),
+        StructField("started_at", TimestampType()),
+        StructField("finished_at", TimestampType()),
+        StructField("run_id", StringType()),
+        StructField("table_version", LongType()),
+        StructField("outcome", StringType()),
+        StructField("message", StringType()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What became of one landed file."""
+
+    name: str
+    kind: str
+    outcome: Outcome
+    message: str
+    rows_read: int = 0
+    rows_accepted: int = 0
+    rows_rejected: int = 0
+    new_columns: list[str] = field(default_factory=list)
+
+
+def make_bronze_tables(lakehouse: Lakehouse) -> None:
+    """Make the three bronze tables where they are missing: an empty lake is a lake too."""
+    for table, schema in (
+        (LOAN_TAPE, LOAN_TAPE_SCHEMA),
+        (REJECTED_RECORDS, REJECTED_SCHEMA),
+        (INGESTION_LOG, LOG_SCHEMA),
+    ):
+        if not lakehouse.exists(table):
+            lakehouse.append(table, lakehouse.session.createDataFrame([], schema))
+
+
+def known_contents(lakehouse: Lakehouse) -> dict[str, str]:
+    """Content fingerprint -> file name of everything the ingestion log holds."""
+    if not lakehouse.exists(INGESTION_LOG):
+        return {}
+    rows = lakehouse.read(INGESTION_LOG).select("source_sha256", "source_file").collect()
+    return {row[0]: row[1] for row in rows}
+
+
+def waiting_files(settings: Settings, known: dict[str, str]) -> list[LandedFile]:
+    """Landed files whose content the lake does not hold yet."""
+    return [file for file in landed_files(settings) if fingerprint(file.path) not in known]
+
+
+def _refused(error: TapeRefused, file: LandedFile, settings: Settings) -> str:
+    kept = quarantine(settings, file.path, str(error))
+    return f"{error}; the file is kept as quarantine/{kept.name}"
+
+
+class Ingestion:
+    """One pass over the landing folder, file by file, each in commits of its own."""
+
+    def __init__(
+        self,
+        lakehouse: Lakehouse,
+        settings: Settings,
+        run_id: str,
+        *,
+        today: date | None = None,
+        log: Callable[[str], None] = logging.getLogger(__name__).info,
+    ) -> None:
+        self._lakehouse = lakehouse
+        self._settings = settings
+        self._run_id = run_id
+        self._today = today or datetime.now(UTC).date()
+        self._log = log
+
+    def run(self) -> list[FileReport]:
+        """Take every complete file; a file still being written waits for the next pass."""
+        make_bronze_tables(self._lakehouse)
+        known = known_contents(self._lakehouse)
+        files = landed_files(self._settings)
+        fresh = [file for file in files if fingerprint(file.path) not in known]
+        settled, growing = settled_files(fresh, self._settings.landing.settle_seconds)
+        reports = [
+            FileReport(
+                file.name,
+                file.kind,
+                "waiting",
+                f"{file.name}: still being written; taken at the next refresh",
+            )
+            for file in growing
+        ]
+        for file in settled:
+            report = self._take(file, known)
+            self._log(report.message)
+            reports.append(report)
+        return reports
+
+    def _take(self, file: LandedFile, known: dict[str, str]) -> FileReport:
+        started = datetime.now(UTC)
+        before = size_and_time(file.path)
+        content = fingerprint(file.path)
+        if content in known:
+            message = f"{file.name}: same content as {known[content]}, which the lake holds; nothing to do"
+            return FileReport(file.name, file.kind, "duplicate", message)
+        folder = self._settings.staging_folder / content[:16]
+        shutil.rmtree(folder, ignore_errors=True)
+        refusal: str | None = None
+        try:
+            staged = stage_tape(
+                file.path,
+                folder,
+                key=privacy_key(self._settings),
+                today=self._today,
+                quarantine_file=self._settings.quarantine_folder
+                / f"{content[:12]}_{file.path.name}.lines.jsonl",
+                block_bytes=self._settings.landing.block_bytes,
+            )
+        except TapeRefused as error:
+            refusal = str(error)
+            staged = StagedTape(folder, folder, [])
+        if not file.path.exists() or size_and_time(file.path) != before:
+            shutil.rmtree(folder, ignore_errors=True)
+            message = f"{file.name}: changed while it was read; taken at the next refresh"
+            return FileReport(file.name, file.kind, "waiting", message)
+        if refusal is not None:
+            refusal = _refused(TapeRefused(refusal), file, self._settings)
+        report = self._commit(file, content, before[0], staged, started, refusal)
+        known[content] = file.name
+        shutil.rmtree(folder, ignore_errors=True)
+        if refusal is None and self._settings.landing.after_ingestion == "remove":
+            file.path.unlink()
+        return report
+
+    def _provenance(self, frame: DataFrame, file: LandedFile, content: str, started: datetime) -> DataFrame:
+        taken = started.strftime("%Y-%m-%d %H:%M:%S.%f")
+        return frame.withColumns(
+            {
+                "_source_file": F.lit(file.name),
+                "_source_sha256": F.lit(content),
+                "_ingested_at": F.lit(taken).cast("timestamp"),
+                "_run_id": F.lit(self._run_id),
+            }
+        )
+
+    def _commit(
+        self,
+        file: LandedFile,
+        content: str,
+        size: int,
+        staged: StagedTape,
+        started: datetime,
+        refusal: str | None,
+    ) -> FileReport:
+        """Commit rows, rejected rows, log row, in this order; a rerun after a crash goes on where it ended."""
+        key = IdempotenceKey(f"file/{content}")
+        new_columns: list[str] = []
+        if refusal is None:
+            new_columns = self._append_accepted(file, content, staged, started, key)
+            if staged.rows_rejected:
+                frame = self._lakehouse.session.read.parquet(str(staged.rejected_folder))
+                frame = self._provenance(frame, file, content, started)
+                self._lakehouse.append(REJECTED_RECORDS, frame.select(REJECTED_SCHEMA.names), key=key)
+            message = (
+                f"{file.name}: {staged.rows_accepted:,} rows accepted, {staged.rows_rejected:,} rejected"
+            )
+            if new_columns:
+                message += f", new columns {', '.join(new_columns)}"
+            outcome: Outcome = "ingested"
+        else:
+            outcome, message = "refused", refusal
+        row: tuple[Any, ...] = (
+            file.name,
+            content,
+            file.kind,
+            size,
+            staged.rows_read if refusal is None else 0,
+            staged.rows_accepted if refusal is None else 0,
+            staged.rows_rejected if refusal is None else 0,
+            new_columns,
+            started,
+            datetime.now(UTC),
+            self._run_id,
+            self._lakehouse.version(LOAN_TAPE),
+            outcome,
+            message,
+        )
+        self._lakehouse.append(
+            INGESTION_LOG, self._lakehouse.session.createDataFrame([row], LOG_SCHEMA), key=key
+        )
+        return FileReport(file.name, file.kind, outcome, message, row[4], row[5], row[6], new_columns)
+
+    def _append_accepted(
+        self, file: LandedFile, content: str, staged: StagedTape, started: datetime, key: IdempotenceKey
+    ) -> list[str]:
+        if not staged.rows_accepted:
+            return []
+        frame = self._lakehouse.session.read.parquet(str(staged.accepted_folder))
+        frame = self._provenance(frame, file, content, started)
+        self._lakehouse.evolve(LOAN_TAPE, frame)
+        new = self._new_columns(staged)
+        columns = self._lakehouse.columns(LOAN_TAPE)
+        missing = {name: F.lit(None).cast("string") for name in columns if name not in frame.columns}
+        if missing:
+            frame = frame.withColumns(missing)
+        self._lakehouse.append(LOAN_TAPE, frame.select(columns), key=key)
+        return new
+
+    def _new_columns(self, staged: StagedTape) -> list[str]:
+        """Columns that no file before brought, by the log, so that a rerun after a crash names them too."""
+        seen: set[str] = set()
+        for row in self._lakehouse.read(INGESTION_LOG).select("new_columns").collect():
+            seen.update(row[0] or [])
+        return [name for name in staged.extra_columns if name not in seen]
