@@ -108,7 +108,7 @@ class Chain:
 class Severity:
     """What comes back after charge-off: the sale of the collateral, and collections on the rest."""
 
-    sale_mean: float = -0.26
+    sale_mean: float = -0.42
     sale_sd: float = 0.22
     sale_costs: float = 0.08
     sale_months: float = 2.5

@@ -41,7 +41,7 @@ BUREAU_COLUMNS = (
 
 
 def on_tape(loans: Population, snapshot: Snapshot) -> np.ndarray:
-    """Positions of the loans on this month's tape, in output order: on book, or closed 13 months ago at most."""
+    """Positions of the loans on the month's tape, in output order: on book, or closed in 13 months."""
     kept = (snapshot.closed < 0) | (snapshot.month - snapshot.closed <= RETENTION_MONTHS)
     positions = np.flatnonzero(kept & (loans.month <= snapshot.month))
     return positions[np.argsort(loans.number[positions], kind="stable")]

@@ -8,7 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from credit_risk_assets.tape.simulation.chain import Hazard, History, Snapshot
-from credit_risk_assets.tape.simulation.parameters import CHARGED_OFF, CODE_3, MACRO, Parameters
+from credit_risk_assets.tape.simulation.parameters import (
+    CHARGED_OFF,
+    CODE_3,
+    CODE_4,
+    CODE_5,
+    MACRO,
+    Parameters,
+)
 from credit_risk_assets.tape.simulation.population import F32, Population
 from credit_risk_assets.tape.simulation.rows import balance_after, collateral_at, identifiers, recovery_rate
 from credit_risk_assets.tape.simulation.timeline import month_end
@@ -43,9 +50,12 @@ def truth_rows(
     performing = snapshot.state[positions] < CODE_3
     known, seen = np.ones(len(positions)), np.ones(len(positions))
     mine = positions[performing]
-    known[performing] = oracle_pd(loans, snapshot, mine, hazard)
+    stressed = snapshot.stress[positions].astype(np.float64)
+    defaults = oracle_defaults(loans, snapshot, mine, hazard)
+    known[performing] = defaults.sum(axis=0)
+    stressed[performing] = defaults[1] / known[performing]
     seen[performing] = observable_pd(loans, history, snapshot, mine, hazard)
-    loss = default_loss(loans, snapshot, positions, hazard, parameters)
+    loss = default_loss(loans, snapshot, positions, stressed, hazard, parameters)
     day = np.full(len(positions), np.datetime64(month_end(as_of, snapshot.month), "D"))
     return pa.table(
         [
@@ -59,8 +69,14 @@ def truth_rows(
     )
 
 
-def oracle_pd(loans: Population, snapshot: Snapshot, positions: np.ndarray, hazard: Hazard) -> np.ndarray:
-    """P(90+ DPD within 12 months) given every latent: forward recursion over four states and stress."""
+def oracle_defaults(
+    loans: Population, snapshot: Snapshot, positions: np.ndarray, hazard: Hazard
+) -> np.ndarray:
+    """P(90+ DPD within 12 months) given every latent, split by stress at default (2 × loans).
+
+    A forward recursion over the four states below 90 DPD, with and without stress; the sum over the first
+    axis is the true PD.
+    """
     stress = snapshot.stress[positions]
     weights = np.stack([~stress, stress]).astype(F32)[:, None, :]
     return _default_mass(loans, snapshot, positions, hazard, loans.frailty[positions][None, :], weights)
@@ -71,8 +87,8 @@ def observable_pd(
 ) -> np.ndarray:
     """P(90+ DPD within 12 months) given all that was ever observed of the loan and of its borrower.
 
-    Frailty is integrated by Gauss-Hermite quadrature around its posterior given the bureau's signals (which is
-    Gaussian), stress by a forward filter over the loan's monthly transitions; both then enter the recursion.
+    Frailty is integrated by Gauss-Hermite quadrature around its (Gaussian) posterior given the bureau's
+    signals, stress by a forward filter over the loan's months; both then enter the recursion.
     """
     chain = hazard.chain
     seen = (snapshot.month - loans.month[loans.head[positions]]).astype(F32)
@@ -84,7 +100,7 @@ def observable_pd(
     filtered = _filter(loans, history, snapshot, positions, hazard, frailty)
     filtered *= (weights / weights.sum())[:, None].astype(F32)
     filtered /= filtered.sum(axis=(0, 1))
-    return _default_mass(loans, snapshot, positions, hazard, frailty, filtered)
+    return _default_mass(loans, snapshot, positions, hazard, frailty, filtered).sum(axis=0)
 
 
 def _filter(
@@ -163,7 +179,10 @@ def _default_mass(
     frailty: np.ndarray,
     weights: np.ndarray,
 ) -> np.ndarray:
-    """Mass that reaches 90+ DPD in 12 months from the observed state; weights: 2 (stress) × nodes × loans."""
+    """Mass that reaches 90+ DPD in 12 months from the observed state, by stress at default (2 × loans).
+
+    `weights` (2 × nodes × loans) share a loan's mass over stress now and the frailty nodes.
+    """
     chain = hazard.chain
     mine = loans.take(positions)
     fixed, prepay = hazard.observed(mine), hazard.prepay(mine)
@@ -174,7 +193,7 @@ def _default_mass(
         mass[begin] = np.where(state == begin, weights, F32(0))
     scale = np.exp(F32(0.25) * frailty)
     lift, leave = F32(np.exp(0.25 * chain.stress)), F32(chain.stress_leave)
-    defaulted = np.zeros(frailty.shape, F32)
+    defaulted = np.zeros((2, len(positions)))
     for ahead in range(1, OUTCOME_MONTHS + 1):
         month = snapshot.month + ahead
         mob = month - mine.month
@@ -197,37 +216,38 @@ def _default_mass(
             mass[2, stress] = unit[2] + unit[1] * roll[1] + unit[3] * back[3]
             mass[1, stress] = unit[1] + unit[0] * roll[0] + unit[2] * back[2]
             mass[0, stress] = unit[0] + sum(unit[s] * cure[s] for s in range(1, CODE_3))
-            defaulted += unit[3] * roll[3]
+            defaulted[stress] += (unit[3] * roll[3]).sum(axis=0)
         # Paid in full at maturity: as many instalments paid as the term has.
         for s in range(CODE_3):
             mass[s, :, :, mob - s >= mine.term] = 0
-    return np.clip(defaulted.sum(axis=0).astype(np.float64), 1e-6, 1 - 1e-6)
+    return np.clip(defaulted, 5e-7, 1 - 1e-6)
 
 
 def default_loss(
-    loans: Population, snapshot: Snapshot, positions: np.ndarray, hazard: Hazard, parameters: Parameters
+    loans: Population,
+    snapshot: Snapshot,
+    positions: np.ndarray,
+    stressed: np.ndarray,
+    hazard: Hazard,
+    parameters: Parameters,
 ) -> np.ndarray:
-    """Expected share of today's balance lost for good, should the loan reach 90 DPD from here.
+    """Expected share of today's balance lost for good, should the loan reach 90 DPD within the year.
 
-    Chance that the default ends in charge-off (chain of codes 3 to 5, present hazard) times one minus the
-    expected recovery, the collateral being sold about six months from now. Not discounted.
+    Chance that the default ends in charge-off times one minus the expected recovery, the collateral being
+    sold about six months from now; `stressed` is the chance of stress at default. Not discounted.
     """
     severity = parameters.severity
     mine = loans.take(positions)
     mob = snapshot.month - mine.month
-    eta = hazard.observed(mine) + mine.frailty + F32(hazard.chain.stress) * snapshot.stress[positions]
-    quarter = np.exp(0.25 * (eta + hazard.season[mob] + MACRO[snapshot.month]).astype(np.float64))
-    (up3, out3, _), (up4, out4, down4), (up5, out5, down5) = (
-        _late_odds(hazard, s, quarter) for s in (4, 5, 6)
-    )
-    leave3, leave4, leave5 = out3 + up3, out4 + up4 + down4, out5 + up5 + down5
-    # Chance x of charge-off before a return below 90 DPD, from codes 3, 4 and 5; staying has no say in it:
-    # x3 = u3·x4, x4 = u4·x5 + d4·x3, x5 = u5 + d5·x4.
-    u3, u4, u5, d4, d5 = up3 / leave3, up4 / leave4, up5 / leave5, down4 / leave4, down5 / leave5
-    from_4 = u4 * u5 / (1 - d4 * u3 - u4 * d5)
-    ends = (u3 * from_4, from_4, u5 + d5 * from_4)
     state = snapshot.state[positions]
-    written_off = np.select([state == 5, state == 6], [ends[1], ends[2]], ends[0])
+    calm = (
+        hazard.observed(mine)
+        + mine.frailty
+        + hazard.season[mob + severity.months_to_charge_off]
+        + MACRO[snapshot.month + severity.months_to_charge_off]
+    )
+    written_off = (1 - stressed) * _charge_off(hazard, state, calm)
+    written_off += stressed * _charge_off(hazard, state, calm + hazard.chain.stress)
 
     paid = np.clip(mob - np.minimum(state, 6), 0, mine.term)
     balance = balance_after(mine, paid)
@@ -240,8 +260,16 @@ def default_loss(
     return written_off * (1 - recovered)
 
 
-def _late_odds(hazard: Hazard, state: int, quarter: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Odds of going on, of leaving 90+ DPD, and of one step back that stays within it."""
+def _charge_off(hazard: Hazard, state: np.ndarray, eta: np.ndarray) -> np.ndarray:
+    """Chance of charge-off before a return below 90 DPD, from codes 4 and 5 or (any other) from code 3."""
+    quarter = np.exp(0.25 * eta.astype(np.float64))
     half = quarter * quarter
-    up, cure, back = hazard.roll[state] * half, hazard.cure[state] / half, hazard.back[state] / quarter
-    return (up, cure + back, 0 * back) if state == CODE_3 else (up, cure, back)
+    up = [hazard.roll[s] * half for s in (CODE_3, CODE_4, CODE_5)]
+    cure = [hazard.cure[s] / half for s in (CODE_3, CODE_4, CODE_5)]
+    back = [hazard.back[s] / quarter for s in (CODE_3, CODE_4, CODE_5)]
+    leave = [u + c + b for u, c, b in zip(up, cure, back, strict=True)]
+    u3, u4, u5 = (u / every for u, every in zip(up, leave, strict=True))
+    d4, d5 = back[1] / leave[1], back[2] / leave[2]
+    # x3 = u3·x4, x4 = u4·x5 + d4·x3, x5 = u5 + d5·x4; from code 3 a step back leaves 90+ DPD.
+    from_4 = u4 * u5 / (1 - d4 * u3 - u4 * d5)
+    return np.select([state == CODE_4, state == CODE_5], [from_4, u5 + d5 * from_4], u3 * from_4)
