@@ -1,0 +1,63 @@
+"""The frame around every page: header, navigation, colour scheme, and what watches for new table versions."""
+
+from __future__ import annotations
+
+import dash_mantine_components as dmc
+from dash import dcc, html, page_container
+
+from dash_app.components import ids
+from dash_app.components.aria import aria
+
+NAVIGATION = (
+    ("portfolio", "/", "Portfolio"),
+    ("loans", "/loans", "Loans"),
+    ("model", "/model", "Model"),
+    ("quality", "/quality", "Data quality"),
+)
+
+
+def shell(refresh_seconds: int) -> dmc.MantineProvider:
+    """The application's layout; pages appear in its main part."""
+    links = [dcc.Link(label, id=ids.nav(name), href=path, className="nav-link") for name, path, label in NAVIGATION]
+    scheme = dmc.ColorSchemeToggle(
+        id=ids.SCHEME,
+        lightIcon=html.Span(className="icon sun"),
+        darkIcon=html.Span(className="icon moon"),
+        variant="subtle",
+        color="gray",
+        size="lg",
+        **aria(label="Change between light and dark"),
+    )
+    header = html.Header(
+        html.Div(
+            [
+                dcc.Link(
+                    [
+                        html.Span(className="logo", **aria(hidden="true")),
+                        html.Span("Credit Risk", className="brand-name"),
+                    ],
+                    href="/",
+                    className="brand",
+                ),
+                html.Nav(links, className="nav", **aria(label="Pages")),
+                html.Div(scheme, className="header-end"),
+            ],
+            className="header-inner",
+        ),
+        className="header",
+    )
+    return dmc.MantineProvider(
+        [
+            html.A("Skip to content", href="#main", className="skip"),
+            header,
+            html.Div(className="progress", **aria(hidden="true")),
+            html.Main(page_container, id="main", className="main", tabIndex=-1),
+            dcc.Interval(id=ids.TICK, interval=refresh_seconds * 1000),
+        ],
+        defaultColorScheme="auto",
+        theme={
+            "primaryColor": "blue",
+            "fontFamily": 'Inter, "Segoe UI", system-ui, -apple-system, Roboto, "Helvetica Neue", Arial, sans-serif',
+            "defaultRadius": "md",
+        },
+    )

@@ -1,0 +1,174 @@
+"""Reads the lake's Delta tables by delta-rs and polars, without a JVM, at versions that stay put for one render."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+from deltalake import DeltaTable
+
+from credit_risk_assets.config.tables import TABLES, Table
+
+T = TypeVar("T")
+
+
+class LakeError(RuntimeError):
+    """A table of the lake cannot be read; the message is one line that names the table."""
+
+
+def table_version(folder: Path) -> int | None:
+    """The newest committed version of a Delta table, or None where there is no table yet.
+
+    Only the names in the log folder are read, so that asking every few seconds costs next to nothing.
+    """
+    newest: int | None = None
+    try:
+        with os.scandir(folder / "_delta_log") as entries:
+            for entry in entries:
+                name = entry.name
+                if name[:20].isdigit() and name.endswith((".json", ".parquet")):
+                    version = int(name[:20])
+                    newest = version if newest is None else max(newest, version)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return newest
+
+
+class _VersionedCache:
+    """Remembers what was computed from a set of table versions; each name keeps only its newest few."""
+
+    def __init__(self, keep: int = 2) -> None:
+        self._keep = keep
+        self._lock = threading.RLock()
+        self._values: dict[str, OrderedDict[Any, Any]] = {}
+
+    def get(self, name: str, key: Any, compute: Callable[[], T]) -> T:
+        known = self._values.get(name, {}).get(key)
+        if known is not None:
+            return known
+        with self._lock:  # one thread computes, the others wait for its result
+            values = self._values.setdefault(name, OrderedDict())
+            if key not in values:
+                values[key] = compute()
+                while len(values) > self._keep:
+                    values.popitem(last=False)
+            return values[key]
+
+
+class Lake:
+    """The folder of Delta tables of one portfolio."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.cache = _VersionedCache()
+
+    def versions(self) -> dict[str, int]:
+        """The newest version of every table that exists, by path such as `gold/portfolio_cube`."""
+        found = {table.path: table_version(self.root / table.path) for table in TABLES}
+        return {path: version for path, version in found.items() if version is not None}
+
+    def snapshot(self) -> Snapshot:
+        """The lake as it stands now; everything one render shows is read through one snapshot."""
+        return Snapshot(self, self.versions())
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The lake at a fixed set of table versions."""
+
+    lake: Lake
+    versions: Mapping[str, int]
+
+    def has(self, table: Table) -> bool:
+        """Whether the table exists."""
+        return table.path in self.versions
+
+    def token(self, *tables: Table) -> str:
+        """A text that changes exactly when one of the tables (all of them by default) gets a new version."""
+        return " ".join(f"{t.path}@{self.versions[t.path]}" for t in (tables or TABLES) if self.has(t))
+
+    def _open(self, table: Table, *, without_files: bool = False) -> DeltaTable:
+        if not self.has(table):
+            raise LakeError(f"{table.path}: no such table under {self.lake.root.name}/; run `credit-risk refresh`")
+        try:
+            return DeltaTable(
+                self.lake.root / table.path, version=self.versions[table.path], without_files=without_files
+            )
+        except Exception as error:
+            raise LakeError(f"{table.path}: cannot be opened ({_first_line(error)})") from error
+
+    def scan(self, table: Table) -> pl.LazyFrame:
+        """The table as a lazy frame: filters and columns are pushed down to its files."""
+        try:
+            return pl.scan_delta(self._open(table))
+        except LakeError:
+            raise
+        except Exception as error:
+            raise LakeError(f"{table.path}: cannot be read ({_first_line(error)})") from error
+
+    def frame(self, table: Table) -> pl.DataFrame:
+        """A whole table in memory, kept while its version stands; for gold tables and logs only."""
+        return self.cached(table.path, lambda: _collect(table, self.scan(table)), table)
+
+    def cached(self, name: str, compute: Callable[[], T], *tables: Table) -> T:
+        """What `compute` returns, remembered under `name` while the tables' versions stand."""
+        return self.lake.cache.get(name, self.token(*tables), compute)
+
+    def rows(self, table: Table) -> int:
+        """The number of rows, from the log's statistics alone."""
+
+        def count() -> int:
+            actions = pl.DataFrame(self._open(table).get_add_actions(flatten=True))
+            if actions.height == 0:
+                return 0
+            if "num_records" in actions.columns and actions["num_records"].null_count() == 0:
+                return int(actions["num_records"].sum())
+            return int(_collect(table, self.scan(table).select(pl.len())).item())
+
+        return self.cached(f"{table.path} rows", count, table)
+
+    def columns(self, table: Table) -> list[str]:
+        """The column names, from the log alone."""
+        return self.cached(f"{table.path} columns", lambda: list(self.scan(table).collect_schema()), table)
+
+    def batches(self, table: Table, columns: list[str], partitions: str | None = None) -> Iterator[pl.DataFrame]:
+        """The table in pieces, so that memory stays flat however long it is.
+
+        `partitions` is a SQL predicate over partition columns and only skips files.
+        """
+        try:
+            for batch in self._open(table).scan(columns=columns, predicate=partitions):
+                yield pl.DataFrame(batch)
+        except LakeError:
+            raise
+        except Exception as error:
+            raise LakeError(f"{table.path}: cannot be read ({_first_line(error)})") from error
+
+    def committed_at(self, table: Table) -> datetime | None:
+        """When the table's version was written."""
+
+        def newest() -> tuple[datetime | None]:
+            entries = self._open(table, without_files=True).history(1)
+            stamp = entries[0].get("timestamp") if entries else None
+            return (datetime.fromtimestamp(stamp / 1000, tz=UTC) if stamp else None,)
+
+        return self.cached(f"{table.path} committed", newest, table)[0]
+
+
+def _collect(table: Table, frame: pl.LazyFrame) -> pl.DataFrame:
+    try:
+        return frame.collect()
+    except Exception as error:
+        raise LakeError(f"{table.path}: cannot be read ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,76 @@
+"""Keeps an open page current: it asks for table versions only, and the filters follow the URL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import ClientsideFunction, Dash, Input, Output, State, no_update
+
+from dash_app.components import ids
+from dash_app.components.filter_bar import filter_controls
+from dash_app.components.shell import NAVIGATION
+from dash_app.data.filters import Filters
+from dash_app.data.lake import LakeError
+from dash_app.pages.frame import cube_of
+from dash_app.pages.portfolio import EXPORTS
+from dash_app.services import services
+
+FILTERED = ("portfolio", "loans")
+"""The pages that show the filtered loans: their links carry the view."""
+DRILL = ("risk-donut", "dpd", "score", "purpose", "risk-purpose", "regions")
+"""The charts whose marks choose a filter value when clicked."""
+
+
+def register(app: Dash) -> None:
+    """The callbacks that every page shares."""
+
+    @app.callback(
+        Output(ids.VERSIONS, "data"),
+        Output(ids.FILTER_BAR, "children"),
+        Input(ids.TICK, "n_intervals"),
+        State(ids.VERSIONS, "data"),
+        State(ids.FILTER_STATE, "data"),
+        prevent_initial_call=True,
+    )
+    def watch(_ticks: int | None, shown: str | None, query: str | None) -> tuple[Any, Any]:
+        snapshot = services().lake.snapshot()
+        token = snapshot.token()
+        if token == shown:
+            return no_update, no_update
+        if query is None:  # a page without filters
+            return token, no_update
+        try:
+            return token, filter_controls(cube_of(snapshot), Filters.from_query(query))
+        except LakeError:
+            return token, no_update
+
+    app.clientside_callback(
+        ClientsideFunction("creditRisk", "here"),
+        *[Output(ids.nav(name), "className") for name, _, _ in NAVIGATION],
+        Input("_pages_location", "pathname"),
+    )
+    controls = [ids.AS_OF, *map(ids.control, ids.FILTER_KEYS), ids.SINCE, ids.UNTIL]
+    pills = [*ids.FILTER_KEYS, "originated"]
+    app.clientside_callback(
+        ClientsideFunction("creditRisk", "applyFilters"),
+        Output(ids.FILTER_STATE, "data"),
+        *[Output(ids.nav(name), "href") for name, _, _ in NAVIGATION if name in FILTERED],
+        *[Output(name, "href") for name in EXPORTS],
+        *[Output(ids.pill(key), "children") for key in pills],
+        *[Output(ids.pill(key), "className") for key in pills],
+        Output(ids.RESET, "className"),
+        *[Input(name, "value") for name in controls],
+    )
+    app.clientside_callback(
+        ClientsideFunction("creditRisk", "reset"),
+        *[Output(name, "value") for name in controls],
+        Input(ids.RESET, "n_clicks"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("creditRisk", "drill"),
+        *[Output(ids.control(key), "value", allow_duplicate=True) for key in ids.FILTER_KEYS],
+        [Input(name, "clickData") for name in DRILL],
+        *[State(ids.control(key), "value") for key in ids.FILTER_KEYS],
+        prevent_initial_call=True,
+    )

@@ -1,0 +1,80 @@
+"""The routes beside the pages: health for a supervisor, and the CSV exports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+
+from credit_risk_assets.config.tables import PORTFOLIO_KPIS
+from dash_app.data import export
+from dash_app.data.cube import read_cube
+from dash_app.data.filters import Filters
+from dash_app.data.lake import LakeError
+from dash_app.data.quality import newest_as_of
+from dash_app.pages.frame import needed_cube
+from dash_app.services import services
+
+log = logging.getLogger(__name__)
+
+
+def register(server: Flask) -> None:
+    """Add the routes to the server."""
+    server.add_url_rule("/health", "health", health)
+    server.add_url_rule("/export/loans.csv", "export_loans", export_loans)
+    server.add_url_rule("/export/high-risk.csv", "export_high_risk", export_high_risk)
+
+
+def health() -> Response:
+    """200 while the app is up; the body says whether the gold tables can be read, and their newest date."""
+    snapshot = services().lake.snapshot()
+    gold: dict[str, Any] = {"readable": False, "as_of_date": None, "tables": dict(snapshot.versions)}
+    if not snapshot.has(PORTFOLIO_KPIS):
+        gold["reason"] = "no gold tables yet; run `credit-risk refresh`"
+    else:
+        try:
+            as_of = newest_as_of(snapshot)
+            gold |= {"readable": True, "as_of_date": as_of.isoformat() if as_of else None}
+        except LakeError as error:
+            gold["reason"] = str(error)
+    return jsonify({"status": "ok", "gold": gold})
+
+
+def export_loans() -> Response:
+    """The loans in view as a CSV file."""
+    return _csv("loans", _filters())
+
+
+def export_high_risk() -> Response:
+    """The High and Very High risk loans in view as a CSV file."""
+    return _csv("high_risk_loans", export.high_risk(_filters()))
+
+
+def _filters() -> Filters:
+    return Filters.from_query(request.query_string.decode(errors="replace"))
+
+
+def _csv(name: str, filters: Filters) -> Response:
+    snapshot = services().lake.snapshot()
+    try:
+        needed_cube(snapshot)
+        pieces = export.stream_csv(snapshot, filters)
+        first = next(pieces)  # what can go wrong goes wrong before the first byte is sent
+        as_of = read_cube(snapshot).tape(filters.as_of).as_of
+    except LakeError as error:
+        return Response(f"{error}\n", status=503, mimetype="text/plain")
+    scope = "" if filters.is_default else "_filtered"
+    response = Response(_logged(chain([first], pieces)), mimetype="text/csv")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}_{as_of.isoformat()}{scope}.csv"'
+    return response
+
+
+def _logged(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except LakeError as error:
+        log.error("export broken off: %s", error)
+        raise

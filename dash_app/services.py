@@ -1,0 +1,36 @@
+"""What pages and callbacks work with: the settings and the lake of the app that serves the request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from flask import current_app
+
+from credit_risk_assets.config.settings import Settings
+from dash_app.data.lake import Lake
+
+EXTENSION = "credit_risk"
+
+
+@dataclass(frozen=True)
+class Services:
+    """One portfolio's settings and lake."""
+
+    settings: Settings
+    lake: Lake
+
+    @property
+    def currency(self) -> str:
+        """The currency that amounts are shown in."""
+        return self.settings.dashboard.currency
+
+    def today(self) -> date:
+        """The day that ages are counted to."""
+        return datetime.now(UTC).date()
+
+
+def services() -> Services:
+    """The services of the app that serves the current request."""
+    found: Services = current_app.extensions[EXTENSION]
+    return found
