@@ -1,7 +1,5 @@
 """Bronze: landed files as tables, each content once, every row accounted for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

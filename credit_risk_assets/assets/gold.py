@@ -1,7 +1,5 @@
 """Gold: what people and the model read, computed from silver when silver has moved."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date
 from typing import Any

@@ -1,7 +1,5 @@
 """Silver: the state of each loan with its features, brought up to date with what bronze has new."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

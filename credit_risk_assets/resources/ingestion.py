@@ -25,7 +25,7 @@ from pyspark.sql.types import (
 
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_TAPE, REJECTED_RECORDS
-from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse
+from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse, LakeLog
 from credit_risk_assets.resources.landing import (
     LandedFile,
     landed_files,
@@ -37,6 +37,8 @@ from credit_risk_assets.resources.privacy import privacy_key
 from credit_risk_assets.tape import contract
 from credit_risk_assets.tape.intake import StagedTape, fingerprint, stage_tape
 from credit_risk_assets.tape.readers import TapeRefused
+
+logger = logging.getLogger(__name__)
 
 Outcome = Literal["ingested", "refused", "duplicate", "waiting"]
 
@@ -105,12 +107,10 @@ def make_bronze_tables(lakehouse: Lakehouse) -> None:
             lakehouse.append(table, lakehouse.session.createDataFrame([], schema))
 
 
-def known_contents(lakehouse: Lakehouse) -> dict[str, str]:
+def known_contents(lake: LakeLog) -> dict[str, str]:
     """Content fingerprint -> file name of everything the ingestion log holds."""
-    if not lakehouse.exists(INGESTION_LOG):
-        return {}
-    rows = lakehouse.read(INGESTION_LOG).select("source_sha256", "source_file").collect()
-    return {row[0]: row[1] for row in rows}
+    rows = lake.rows(INGESTION_LOG, ["source_sha256", "source_file"])
+    return {row["source_sha256"]: row["source_file"] for row in rows}
 
 
 def waiting_files(settings: Settings, known: dict[str, str]) -> list[LandedFile]:
@@ -133,7 +133,7 @@ class Ingestion:
         run_id: str,
         *,
         today: date | None = None,
-        log: Callable[[str], None] = logging.getLogger(__name__).info,
+        log: Callable[[str], None] = logger.info,
     ) -> None:
         self._lakehouse = lakehouse
         self._settings = settings

@@ -70,13 +70,11 @@ class CommitLibrary(Protocol):
         """Update the rows whose key the frame holds, insert the others, in one commit."""
 
 
-class Lakehouse:
-    """The lake under one home, read and written through the session's engine."""
+class LakeLog:
+    """What the tables' commit logs tell, without starting an engine."""
 
-    def __init__(self, session: SparkSession, library: CommitLibrary, root: Path | str) -> None:
-        self.session = session
+    def __init__(self, root: Path | str) -> None:
         self.root = str(root)
-        self._library = library
 
     def path(self, table: Table) -> str:
         """Where the table lies."""
@@ -124,6 +122,21 @@ class Lakehouse:
                 if INPUTS_KEY in stated:
                     return dict(stated[INPUTS_KEY])
         return None
+
+    def rows(self, table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows of a small table, by delta-rs; none where the table is missing."""
+        if not self.exists(table):
+            return []
+        return self._delta(table).to_pyarrow_table(columns=list(columns)).to_pylist()
+
+
+class Lakehouse(LakeLog):
+    """The lake under one home, read and written through the session's engine."""
+
+    def __init__(self, session: SparkSession, library: CommitLibrary, root: Path | str) -> None:
+        super().__init__(root)
+        self.session = session
+        self._library = library
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The table as a frame, now or as of a version."""

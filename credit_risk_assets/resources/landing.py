@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -125,7 +124,7 @@ def land(settings: Settings, file: Path, kind: TapeKind = "full", name: str | No
     part = folder / f".{target.name}.part"
     try:
         shutil.copyfile(file, part)
-        os.replace(part, target)
+        part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise TapeRefused(

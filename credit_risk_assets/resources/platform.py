@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.resources.lakehouse import Lakehouse, open_lakehouse
+from credit_risk_assets.resources.lakehouse import Lakehouse, LakeLog, open_lakehouse
+from credit_risk_assets.resources.writer_lock import WriterLock
+
+logger = logging.getLogger(__name__)
 
 
 class Platform:
@@ -13,9 +17,21 @@ class Platform:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._lock = WriterLock(settings.lake)
 
     @cached_property
     def lakehouse(self) -> Lakehouse:
-        """The lake; touching it starts the engine's session."""
+        """The lake, for writing: touching it waits for other writers and starts the engine's session."""
         self.settings.make_home()
+        self._lock.acquire(logger.warning)
         return open_lakehouse(self.settings)
+
+    @property
+    def lake_log(self) -> LakeLog:
+        """The tables' commit logs, for reading without an engine."""
+        return LakeLog(self.settings.lake)
+
+    def close(self) -> None:
+        """Let other writers go on."""
+        self.__dict__.pop("lakehouse", None)
+        self._lock.release()

@@ -1,0 +1,55 @@
+"""The jobs: what runs together. Every job runs in one process, so that a run has one Spark session."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from credit_risk_assets.config.tables import (
+    DEVELOPMENT_SAMPLE,
+    INGESTION_LOG,
+    LOAN_HISTORY,
+    LOAN_SCORES,
+    LOAN_TAPE,
+    LOANS,
+    MODEL_PERFORMANCE,
+    PORTFOLIO_CUBE,
+    PORTFOLIO_KPIS,
+    QUALITY_RESULTS,
+    REJECTED_RECORDS,
+    Table,
+)
+
+MODEL_KEY = dg.AssetKey(["default_model"])
+
+
+def _selection(*tables: Table) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*[dg.AssetKey(table.key) for table in tables])
+
+
+LAKE = _selection(LOAN_TAPE, REJECTED_RECORDS, INGESTION_LOG, LOAN_HISTORY, LOANS)
+PORTFOLIO = _selection(PORTFOLIO_KPIS, PORTFOLIO_CUBE)
+MODEL = _selection(DEVELOPMENT_SAMPLE, MODEL_PERFORMANCE, LOAN_SCORES) | dg.AssetSelection.assets(MODEL_KEY)
+RESULTS = _selection(QUALITY_RESULTS)
+
+main_job = dg.define_asset_job(
+    "main",
+    selection=LAKE | PORTFOLIO | _selection(DEVELOPMENT_SAMPLE) | RESULTS,
+    description="Everything: landed files to scores, with every check.",
+)
+lake_job = dg.define_asset_job(
+    "refresh_lake",
+    selection=LAKE | RESULTS,
+    description="Landed files to bronze and silver, with their checks.",
+)
+gold_job = dg.define_asset_job(
+    "refresh_gold",
+    selection=PORTFOLIO | RESULTS,
+    description="Key figures, cube and scores from silver as it stands.",
+)
+model_job = dg.define_asset_job(
+    "train_model",
+    selection=_selection(DEVELOPMENT_SAMPLE) | RESULTS,
+    description="Development sample, default model, its performance, and the scores of its champion.",
+)
+
+JOBS = (main_job, lake_job, gold_job, model_job)

@@ -1,0 +1,55 @@
+"""A run as people follow it in a shell: one line a step, with its seconds."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+
+@dataclass
+class StepTimes:
+    """Seconds each step took, in the order the steps ended."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class _ProgressHandler(logging.Handler):
+    def __init__(self, say: Callable[[str], None], times: StepTimes) -> None:
+        super().__init__()
+        self._say = say
+        self._times = times
+        self._began: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta: dict[str, Any] = getattr(record, "dagster_meta", {})
+        event = meta.get("dagster_event") or getattr(record, "dagster_event", None)
+        if event is None:
+            if record.levelno >= logging.WARNING:
+                self._say(f"    {meta.get('orig_message') or record.getMessage()}")
+            return
+        step = event.step_key or ""
+        if event.is_step_start:
+            self._began[step] = time.monotonic()
+        elif event.is_step_success or event.is_step_failure or event.is_step_skipped:
+            seconds = time.monotonic() - self._began.get(step, time.monotonic())
+            self._times.seconds[step] = seconds
+            word = "done" if event.is_step_success else "FAILED" if event.is_step_failure else "skipped"
+            self._say(f"  {word:8}{step:24}{seconds:7.1f} s")
+        elif event.is_step_up_for_retry:
+            self._say(f"  retry   {step}")
+
+
+def progress_logger(say: Callable[[str], None], times: StepTimes) -> dg.LoggerDefinition:
+    """A Dagster logger that says each step's end."""
+
+    @dg.logger(description="One line a step.")
+    def progress(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("credit_risk.progress", level=logging.DEBUG)
+        logger.addHandler(_ProgressHandler(say, times))
+        return logger
+
+    return progress

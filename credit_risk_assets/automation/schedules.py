@@ -1,0 +1,28 @@
+"""When the jobs run: the lake every four hours, gold and the model daily."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from credit_risk_assets.automation.jobs import gold_job, lake_job, model_job
+from credit_risk_assets.config.settings import ScheduleSettings
+
+
+def build_schedules(settings: ScheduleSettings) -> list[dg.ScheduleDefinition]:
+    """The schedules, running as soon as the daemon does."""
+
+    def schedule(name: str, job: dg.UnresolvedAssetJobDefinition, cron: str, description: str) -> dg.ScheduleDefinition:
+        return dg.ScheduleDefinition(
+            name=name,
+            job=job,
+            cron_schedule=cron,
+            execution_timezone=settings.timezone,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=description,
+        )
+
+    return [
+        schedule("lake_every_four_hours", lake_job, settings.lake_cron, "Bronze and silver from landed files."),
+        schedule("gold_daily", gold_job, settings.gold_cron, "Key figures, cube and scores."),
+        schedule("model_daily", model_job, settings.model_cron, "Development sample, model and scores."),
+    ]

@@ -1,0 +1,51 @@
+"""The one place where assets, checks, jobs, schedules, sensors and resources meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from credit_risk_assets.assets import bronze, gold, landing, quality, silver
+from credit_risk_assets.automation.jobs import JOBS
+from credit_risk_assets.automation.schedules import build_schedules
+from credit_risk_assets.automation.sensors import build_sensors
+from credit_risk_assets.checks import bronze as bronze_checks
+from credit_risk_assets.checks import gold as gold_checks
+from credit_risk_assets.checks import silver as silver_checks
+from credit_risk_assets.config.settings import Settings, load_settings
+from credit_risk_assets.resources.platform import Platform
+
+
+def build_defs(settings: Settings | None = None, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Everything Dagster needs to know; tests replace resources by name."""
+    settings = settings or load_settings()
+    resources: dict[str, Any] = {"platform": Platform(settings)}
+    return dg.Definitions(
+        assets=[
+            landing.loan_tapes,
+            bronze.bronze_tables,
+            silver.loan_history,
+            silver.loans,
+            gold.portfolio_tables,
+            gold.development_sample,
+            quality.quality_results,
+        ],
+        asset_checks=[
+            bronze_checks.bronze_checks,
+            silver_checks.history_checks,
+            silver_checks.loan_checks,
+            gold_checks.portfolio_checks,
+            gold_checks.sample_checks,
+        ],
+        jobs=list(JOBS),
+        schedules=build_schedules(settings.schedules),
+        sensors=build_sensors(settings),
+        resources={**resources, **(resource_overrides or {})},
+        # One process a run: each step of its own process would start an engine of its own.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()
