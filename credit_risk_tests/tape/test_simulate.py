@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from credit_risk_assets.tape import contract
 from credit_risk_assets.tape.simulate import SimulationError, SimulationResult, simulate
-from credit_risk_assets.tape.simulation import rows
+from credit_risk_assets.tape.simulation import columns
 from credit_risk_assets.tape.simulation.blocks import BlockTask, simulate_block, tape_months
 from credit_risk_assets.tape.simulation.timeline import last_month_end, month_end
 
@@ -184,14 +184,10 @@ def test_csv_and_parquet_hold_the_same_values_and_another_seed_others(
     latest = read(made[0] / "loan_portfolio_data.csv")
     assert latest.equals(read(tmp_path / "loan_portfolio_data.parquet"))
     simulate(LOANS, tmp_path / "other", as_of=AS_OF, tapes=1, seed=1)
-    assert not latest["loan_amount"].equals(
-        read(tmp_path / "other" / "loan_portfolio_data.csv")["loan_amount"]
-    )
+    assert not latest["loan_amount"].equals(read(tmp_path / "other" / "loan_portfolio_data.csv")["loan_amount"])
 
 
-def test_asking_for_more_tapes_or_the_truth_changes_no_row(
-    made: tuple[Path, SimulationResult], tmp_path: Path
-) -> None:
+def test_asking_for_more_tapes_or_the_truth_changes_no_row(made: tuple[Path, SimulationResult], tmp_path: Path) -> None:
     simulate(LOANS, tmp_path / "t", as_of=AS_OF, tapes=5, truth=tmp_path / "sealed")
     for name in ("loan_portfolio_data.csv", "loan_portfolio_data_2024-10-31.csv"):
         assert (tmp_path / "t" / name).read_bytes() == (made[0] / name).read_bytes()
@@ -225,9 +221,7 @@ def test_by_default_the_latest_tape_is_of_the_last_month_end() -> None:
         ({"processes": 0}, "processes 0"),
     ],
 )
-def test_what_cannot_be_simulated_is_one_clear_line(
-    change: dict[str, object], message: str, tmp_path: Path
-) -> None:
+def test_what_cannot_be_simulated_is_one_clear_line(change: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(SimulationError, match=message) as caught:
         simulate(**({"loans": 10, "out": tmp_path, "as_of": AS_OF} | change))
     assert "\n" not in str(caught.value)
@@ -244,5 +238,5 @@ def test_a_failure_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_identifiers_are_unique_and_of_one_width() -> None:
-    ids = rows.identifiers("L", np.array([0, 7, 16_384, 9_999_999_999])).to_pylist()
+    ids = columns.identifiers("L", np.array([0, 7, 16_384, 9_999_999_999])).to_pylist()
     assert ids == ["L0000000000", "L0000000007", "L0000016384", "L9999999999"]

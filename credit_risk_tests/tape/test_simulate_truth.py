@@ -15,7 +15,7 @@ from credit_risk_assets.tape.simulate import SimulationError, simulate
 from credit_risk_assets.tape.simulation.blocks import BlockTask, draw_block
 from credit_risk_assets.tape.simulation.chain import Hazard
 from credit_risk_assets.tape.simulation.parameters import CHARGED_OFF, CODE_3, PAID_OFF, SUBPRIME
-from credit_risk_assets.tape.simulation.rows import balance_after, collateral_at, recovery_rate
+from credit_risk_assets.tape.simulation.standing import balance_after, collateral_at, recovery_rate
 from credit_risk_assets.tape.simulation.truth import default_loss, observable_pd, oracle_defaults
 
 AS_OF = date(2026, 10, 31)

@@ -14,6 +14,7 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
+from credit_risk_assets.tape.simulation.bureau import report
 from credit_risk_assets.tape.simulation.chain import Hazard, History, run_chain
 from credit_risk_assets.tape.simulation.parameters import (
     BLOCK_LOANS,
@@ -29,6 +30,8 @@ from credit_risk_assets.tape.simulation.population import (
     history_origination_months,
 )
 from credit_risk_assets.tape.simulation.rows import on_tape, tape_rows
+from credit_risk_assets.tape.simulation.standing import at_month_end
+from credit_risk_assets.tape.simulation.timeline import month_end
 from credit_risk_assets.tape.simulation.truth import truth_rows
 
 
@@ -105,9 +108,16 @@ def simulate_block(task: BlockTask) -> BlockResult:
         positions = on_tape(loans, snapshot)
         positions = positions[loans.number[positions] <= last]
         tapes[month] = tape_rows(
-            loans, snapshot, history.states, positions, stream(task.seed, task.block, 2, month),
-            task.as_of, task.parameters, first_loan=task.block * BLOCK_LOANS, start=history.start,
-        )  # fmt: skip
+            loans,
+            history,
+            positions,
+            at_month_end(loans, snapshot, positions),
+            report(loans, snapshot, stream(task.seed, task.block, 2, month)),
+            latest=task.as_of,
+            day=month_end(task.as_of, month),
+            first_loan=task.block * BLOCK_LOANS,
+            parameters=task.parameters,
+        )
         if month + 12 in task.months:
             performing = positions[snapshot.state[positions] < CODE_3]
             year = history.states[month + 1 : month + 13, performing]

@@ -161,9 +161,7 @@ def run_chain(
     return history
 
 
-def _step(
-    hazard: Hazard, old: np.ndarray, eta: np.ndarray, prepay: np.ndarray, uniform: np.ndarray
-) -> np.ndarray:
+def _step(hazard: Hazard, old: np.ndarray, eta: np.ndarray, prepay: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """One month of every loan: roll, cure, step back, prepay or stay, in this order on the unit interval."""
     quarter = np.exp(F32(0.25) * eta)
     half = quarter * quarter

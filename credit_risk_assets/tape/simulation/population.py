@@ -81,9 +81,7 @@ def _choose(uniform: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
     return np.searchsorted(edges[:-1] / edges[-1], uniform, side="right").astype(np.int8)
 
 
-def history_origination_months(
-    generator: np.random.Generator, loans: int, parameters: Parameters
-) -> np.ndarray:
+def history_origination_months(generator: np.random.Generator, loans: int, parameters: Parameters) -> np.ndarray:
     """Month indices of origination over the 84 months of lending, growing by `growth` a month."""
     weights = (1 + parameters.growth) ** np.arange(HISTORY_MONTHS)
     edges = np.cumsum(weights) / weights.sum()

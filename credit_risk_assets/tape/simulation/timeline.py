@@ -30,9 +30,7 @@ def check_as_of(as_of: date) -> date:
     if as_of != month_end(as_of, LATEST):
         raise SimulationError(f"as-of {as_of}: no month-end; expected one such as {month_end(as_of, LATEST)}")
     if as_of > datetime.now(UTC).date():
-        raise SimulationError(
-            f"as-of {as_of}: in the future; expected {last_month_end()} or an earlier month-end"
-        )
+        raise SimulationError(f"as-of {as_of}: in the future; expected {last_month_end()} or an earlier month-end")
     return as_of
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from credit_risk_assets.tape.simulation.chain import Hazard, History, Snapshot
+from credit_risk_assets.tape.simulation.columns import identifiers
 from credit_risk_assets.tape.simulation.parameters import (
     CHARGED_OFF,
     CODE_3,
@@ -17,7 +18,7 @@ from credit_risk_assets.tape.simulation.parameters import (
     Parameters,
 )
 from credit_risk_assets.tape.simulation.population import F32, Population
-from credit_risk_assets.tape.simulation.rows import balance_after, collateral_at, identifiers, recovery_rate
+from credit_risk_assets.tape.simulation.standing import balance_after, collateral_at, recovery_rate
 from credit_risk_assets.tape.simulation.timeline import month_end
 
 SCHEMA = pa.schema(
@@ -43,7 +44,6 @@ def truth_rows(
     parameters: Parameters,
     *,
     first_loan: int,
-    prefix: str = "",
 ) -> pa.Table:
     """Truth of the on-book loans at these positions; a loan already at 90+ DPD has PD 1."""
     positions = positions[snapshot.state[positions] < CHARGED_OFF]
@@ -59,7 +59,7 @@ def truth_rows(
     day = np.full(len(positions), np.datetime64(month_end(as_of, snapshot.month), "D"))
     return pa.table(
         [
-            identifiers(f"{prefix}L", first_loan + loans.number[positions]),
+            identifiers("L", first_loan + loans.number[positions]),
             pa.array(day),
             pa.array(np.round(known, 6)),
             pa.array(np.round(seen, 6)),
@@ -69,9 +69,7 @@ def truth_rows(
     )
 
 
-def oracle_defaults(
-    loans: Population, snapshot: Snapshot, positions: np.ndarray, hazard: Hazard
-) -> np.ndarray:
+def oracle_defaults(loans: Population, snapshot: Snapshot, positions: np.ndarray, hazard: Hazard) -> np.ndarray:
     """P(90+ DPD within 12 months) given every latent, split by stress at default (2 × loans).
 
     A forward recursion over the four states below 90 DPD, with and without stress; the sum over the first
