@@ -18,8 +18,13 @@ from credit_risk_assets.config.settings import Settings, load_settings
 from credit_risk_assets.resources.platform import Platform
 
 
-def build_defs(settings: Settings | None = None, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Everything Dagster needs to know; tests replace resources by name."""
+def build_defs(
+    settings: Settings | None = None,
+    *,
+    resource_overrides: Mapping[str, Any] | None = None,
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+) -> dg.Definitions:
+    """Everything Dagster needs to know; tests replace resources by name, the shell adds its logger."""
     settings = settings or load_settings()
     resources: dict[str, Any] = {"platform": Platform(settings)}
     return dg.Definitions(
@@ -43,6 +48,7 @@ def build_defs(settings: Settings | None = None, *, resource_overrides: Mapping[
         schedules=build_schedules(settings.schedules),
         sensors=build_sensors(settings),
         resources={**resources, **(resource_overrides or {})},
+        loggers=loggers,
         # One process a run: each step of its own process would start an engine of its own.
         executor=dg.in_process_executor,
     )

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from credit_risk_assets.assets.common import RETRY_TRANSIENT, asset_attributes, materialized
+from credit_risk_assets.assets.inputs import portfolio_inputs, sample_inputs
 from credit_risk_assets.config.tables import (
     DEVELOPMENT_SAMPLE,
     LOAN_HISTORY,
@@ -19,29 +20,11 @@ from credit_risk_assets.modelling.sample import development_sample as sample_of
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 
-PORTFOLIO_CODE = 1
-SAMPLE_CODE = 1
-"""Raised when the derivation changes, so that the table is computed again from the same inputs."""
-
 
 def full_tape_dates(lakehouse: Lakehouse) -> list[date]:
     """The as-of dates of full tapes."""
     rows = lakehouse.read(LOAN_HISTORY).where("tape_kind = 'full'").select("as_of_date").distinct().collect()
     return sorted(row[0] for row in rows)
-
-
-def portfolio_inputs(lakehouse: Lakehouse) -> dict[str, Any]:
-    """What the portfolio tables are computed from."""
-    return {
-        LOANS.path: lakehouse.version(LOANS),
-        LOAN_HISTORY.path: lakehouse.version(LOAN_HISTORY),
-        "code": PORTFOLIO_CODE,
-    }
-
-
-def sample_inputs(lakehouse: Lakehouse) -> dict[str, Any]:
-    """What the development sample is computed from."""
-    return {LOAN_HISTORY.path: lakehouse.version(LOAN_HISTORY), "code": SAMPLE_CODE}
 
 
 @dg.multi_asset(
@@ -58,9 +41,7 @@ def portfolio_tables(platform: dg.ResourceParam[Platform]) -> Iterator[dg.Materi
     inputs = portfolio_inputs(lakehouse)
     tables = (PORTFOLIO_KPIS, PORTFOLIO_CUBE)
     if any(lakehouse.inputs(table) != inputs for table in tables):
-        sums = portfolio.segment_sums(
-            lakehouse.read(LOANS), lakehouse.read(LOAN_HISTORY), full_tape_dates(lakehouse)
-        )
+        sums = portfolio.segment_sums(lakehouse.read(LOANS), lakehouse.read(LOAN_HISTORY), full_tape_dates(lakehouse))
         # Small whatever the portfolio's size: computed once, then read twice.
         segments = lakehouse.session.createDataFrame(sums.toArrow())
         lakehouse.overwrite(PORTFOLIO_CUBE, portfolio.portfolio_cube(segments), inputs=inputs)
@@ -73,6 +54,7 @@ def portfolio_tables(platform: dg.ResourceParam[Platform]) -> Iterator[dg.Materi
 def development_sample(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     """Loans as they stood at each observation date, with what became of them within twelve months."""
     lakehouse = platform.lakehouse
-    sample = sample_of(lakehouse.read(LOAN_HISTORY), full_tape_dates(lakehouse))
-    lakehouse.overwrite(DEVELOPMENT_SAMPLE, sample, inputs=sample_inputs(lakehouse))
+    tapes = full_tape_dates(lakehouse)
+    sample = sample_of(lakehouse.read(LOAN_HISTORY), tapes)
+    lakehouse.overwrite(DEVELOPMENT_SAMPLE, sample, inputs=sample_inputs(lakehouse, tapes))
     return materialized(lakehouse, DEVELOPMENT_SAMPLE)

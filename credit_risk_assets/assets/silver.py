@@ -1,6 +1,5 @@
 """Silver: the state of each loan with its features, brought up to date with what bronze has new."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -8,55 +7,21 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from credit_risk_assets.assets.common import RETRY_TRANSIENT, asset_attributes, materialized
+from credit_risk_assets.assets.inputs import NewFiles, new_files
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_HISTORY, LOAN_TAPE, LOANS, Table
 from credit_risk_assets.credit.loan_states import loan_states, newest_rows
-from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse
+from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 
-APPLICATION = "silver"
 
-
-@dataclass(frozen=True)
-class NewFiles:
-    """Files that bronze holds and a silver table has not consumed, up to a bronze version."""
-
-    contents: list[str]
-    change_files: list[str]
-    bronze_version: int
-
-    @property
-    def key(self) -> IdempotenceKey:
-        """The key of the commit that consumes them."""
-        return IdempotenceKey(APPLICATION, self.bronze_version)
-
-    def rows(self, frame: DataFrame) -> DataFrame:
-        """The rows that came with these files."""
-        return frame.where(F.col("_source_sha256").isin(self.contents))
-
-
-def new_files(lakehouse: Lakehouse, table: Table) -> NewFiles:
-    """What a silver table has yet to read, by the ingestion log and the table's own last commit."""
-    consumed = lakehouse.sequence(table, APPLICATION)
-    log = lakehouse.read(INGESTION_LOG).where("rows_accepted > 0")
-    rows = log.select("source_sha256", "kind", "table_version").collect()
-    new = [row for row in rows if consumed is None or row[2] > consumed]
-    return NewFiles(
-        contents=sorted(row[0] for row in new),
-        change_files=sorted(row[0] for row in new if row[1] == "changes"),
-        bronze_version=max((row[2] for row in rows), default=0),
-    )
-
-
-@dg.asset(
-    **asset_attributes(LOAN_HISTORY), deps=[LOAN_TAPE.key, INGESTION_LOG.key], retry_policy=RETRY_TRANSIENT
-)
+@dg.asset(**asset_attributes(LOAN_HISTORY), deps=[LOAN_TAPE.key, INGESTION_LOG.key], retry_policy=RETRY_TRANSIENT)
 def loan_history(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     """One row per loan and as-of date; a correction of the same date replaces the row before it."""
     lakehouse = platform.lakehouse
     files = new_files(lakehouse, LOAN_HISTORY)
     counts = {"inserted": 0, "updated": 0}
     if files.contents or not lakehouse.exists(LOAN_HISTORY):
-        states = loan_states(files.rows(lakehouse.read(LOAN_TAPE)), files.change_files)
+        states = loan_states(_rows_of(files, lakehouse.read(LOAN_TAPE)), files.change_files)
         counts = _upsert(lakehouse, LOAN_HISTORY, states, ["loan_id", "as_of_date"], files)
     return materialized(lakehouse, LOAN_HISTORY, files_read=len(files.contents), **counts)
 
@@ -70,7 +35,7 @@ def loans(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     if files.contents or not lakehouse.exists(LOANS):
         history = lakehouse.read(LOAN_HISTORY)
         first_load = not lakehouse.exists(LOANS)
-        newest = newest_rows(history if first_load else files.rows(history), ["loan_id"])
+        newest = newest_rows(history if first_load else _rows_of(files, history), ["loan_id"])
         if not first_load:
             held = lakehouse.read(LOANS).select("loan_id", F.col("as_of_date").alias("held_as_of"))
             newest = (
@@ -82,9 +47,11 @@ def loans(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     return materialized(lakehouse, LOANS, files_read=len(files.contents), **counts)
 
 
-def _upsert(
-    lakehouse: Lakehouse, table: Table, frame: DataFrame, on: list[str], files: NewFiles
-) -> dict[str, int]:
+def _rows_of(files: NewFiles, frame: DataFrame) -> DataFrame:
+    return frame.where(F.col("_source_sha256").isin(files.contents))
+
+
+def _upsert(lakehouse: Lakehouse, table: Table, frame: DataFrame, on: list[str], files: NewFiles) -> dict[str, int]:
     lakehouse.evolve(table, frame)
     if lakehouse.exists(table):
         known = {name.lower() for name in frame.columns}

@@ -34,9 +34,7 @@ FILES_READABLE = check_of(
 )
 REJECTED_TIE = check_of(REJECTED_RECORDS, "rejected_tie_with_log", "Every rejected row is kept.")
 REJECTED_REASONED = check_of(REJECTED_RECORDS, "rejected_have_reasons", "Every rejected row says why.")
-REJECTED_SHARE = check_of(
-    REJECTED_RECORDS, "rejected_share", "Few rows of the newest run were rejected.", "WARN"
-)
+REJECTED_SHARE = check_of(REJECTED_RECORDS, "rejected_share", "Few rows of the newest run were rejected.", "WARN")
 
 CHECKS: tuple[Check, ...] = (
     ROWS_TIE,

@@ -22,9 +22,7 @@ FEATURES_PRESENT = check_of(
 STATUS_FITS_DPD = check_of(
     LOANS, "status_fits_dpd", "Current loans are below 30 DPD, delinquent ones are past due, default is 90+.", "WARN"
 )
-PROFILE_FITS_DPD = check_of(
-    LOANS, "profile_fits_dpd", "The newest profile code agrees with the days past due.", "WARN"
-)
+PROFILE_FITS_DPD = check_of(LOANS, "profile_fits_dpd", "The newest profile code agrees with the days past due.", "WARN")
 BALANCE_FITS_AMOUNT = check_of(
     LOANS, "balance_fits_amount", "No balance exceeds the amount lent by more than a tenth.", "WARN"
 )
@@ -123,9 +121,7 @@ def loan_findings(lakehouse: Lakehouse) -> list[Finding]:
 
 
 def _full_tapes(lakehouse: Lakehouse) -> list[tuple[object, int]]:
-    rows = (
-        lakehouse.read(LOAN_HISTORY).where("tape_kind = 'full'").groupBy("as_of_date").count().orderBy("as_of_date")
-    )
+    rows = lakehouse.read(LOAN_HISTORY).where("tape_kind = 'full'").groupBy("as_of_date").count().orderBy("as_of_date")
     return [(row[0], row[1]) for row in rows.collect()]
 
 

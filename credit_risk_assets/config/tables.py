@@ -25,15 +25,9 @@ class Table:
         return [self.layer, self.name]
 
 
-LOAN_TAPE = Table(
-    "bronze", "loan_tape", "Every accepted tape row, exactly once per file content.", ("loan_status",)
-)
-REJECTED_RECORDS = Table(
-    "bronze", "rejected_records", "Every refused tape row with all its reasons and its values."
-)
-INGESTION_LOG = Table(
-    "bronze", "ingestion_log", "One row per file taken: the audit trail of the landing folder."
-)
+LOAN_TAPE = Table("bronze", "loan_tape", "Every accepted tape row, exactly once per file content.", ("loan_status",))
+REJECTED_RECORDS = Table("bronze", "rejected_records", "Every refused tape row with all its reasons and its values.")
+INGESTION_LOG = Table("bronze", "ingestion_log", "One row per file taken: the audit trail of the landing folder.")
 LOANS = Table(
     "silver",
     "loans",
@@ -43,9 +37,7 @@ LOANS = Table(
 LOAN_HISTORY = Table(
     "silver", "loan_history", "One row per loan and as-of date, with the same columns.", ("as_of_month",)
 )
-PORTFOLIO_KPIS = Table(
-    "gold", "portfolio_kpis", "The portfolio's key figures per full tape and as it stands now."
-)
+PORTFOLIO_KPIS = Table("gold", "portfolio_kpis", "The portfolio's key figures per full tape and as it stands now.")
 PORTFOLIO_CUBE = Table("gold", "portfolio_cube", "Counts and sums per segment and month; never averages.")
 DEVELOPMENT_SAMPLE = Table(
     "gold",

@@ -70,9 +70,7 @@ class DeltaRsLibrary:
             actions, mode, schema, partition_by=list(partition_by), commit_properties=properties
         )
 
-    def merge(
-        self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None
-    ) -> dict[str, int]:
+    def merge(self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None) -> dict[str, int]:
         """Update the rows whose key the frame holds, insert the others, in one commit."""
         table = DeltaTable(path)
         staging = Path(path).parent / f".merge-{Path(path).name}-{uuid4().hex}"

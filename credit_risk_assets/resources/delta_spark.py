@@ -48,9 +48,7 @@ class DeltaSparkLibrary:
             writer = writer.option("userMetadata", metadata)
         writer.save(path)
 
-    def merge(
-        self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None
-    ) -> dict[str, int]:
+    def merge(self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None) -> dict[str, int]:
         """Update the rows whose key the frame holds, insert the others, in one commit."""
         from delta.tables import DeltaTable
 

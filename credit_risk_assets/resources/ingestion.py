@@ -179,8 +179,7 @@ class Ingestion:
                 folder,
                 key=privacy_key(self._settings),
                 today=self._today,
-                quarantine_file=self._settings.quarantine_folder
-                / f"{content[:12]}_{file.path.name}.lines.jsonl",
+                quarantine_file=self._settings.quarantine_folder / f"{content[:12]}_{file.path.name}.lines.jsonl",
                 block_bytes=self._settings.landing.block_bytes,
             )
         except TapeRefused as error:
@@ -228,9 +227,7 @@ class Ingestion:
                 frame = self._lakehouse.session.read.parquet(str(staged.rejected_folder))
                 frame = self._provenance(frame, file, content, started)
                 self._lakehouse.append(REJECTED_RECORDS, frame.select(REJECTED_SCHEMA.names), key=key)
-            message = (
-                f"{file.name}: {staged.rows_accepted:,} rows accepted, {staged.rows_rejected:,} rejected"
-            )
+            message = f"{file.name}: {staged.rows_accepted:,} rows accepted, {staged.rows_rejected:,} rejected"
             if new_columns:
                 message += f", new columns {', '.join(new_columns)}"
             outcome: Outcome = "ingested"
@@ -252,9 +249,7 @@ class Ingestion:
             outcome,
             message,
         )
-        self._lakehouse.append(
-            INGESTION_LOG, self._lakehouse.session.createDataFrame([row], LOG_SCHEMA), key=key
-        )
+        self._lakehouse.append(INGESTION_LOG, self._lakehouse.session.createDataFrame([row], LOG_SCHEMA), key=key)
         return FileReport(file.name, file.kind, outcome, message, row[4], row[5], row[6], new_columns)
 
     def _append_accepted(

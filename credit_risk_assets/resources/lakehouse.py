@@ -64,9 +64,7 @@ class CommitLibrary(Protocol):
     ) -> None:
         """Append the frame or replace the table's rows by it, in one commit."""
 
-    def merge(
-        self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None
-    ) -> dict[str, int]:
+    def merge(self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None) -> dict[str, int]:
         """Update the rows whose key the frame holds, insert the others, in one commit."""
 
 
@@ -223,9 +221,7 @@ class Lakehouse(LakeLog):
         if missing := sorted(set(expected) - set(found)):
             raise LakehouseError(f"{table.path}: the frame lacks {', '.join(missing)}; add them as nulls")
         if unknown := sorted(set(found) - set(expected)):
-            raise LakehouseError(
-                f"{table.path}: unknown columns {', '.join(unknown)}; evolve the table first"
-            )
+            raise LakehouseError(f"{table.path}: unknown columns {', '.join(unknown)}; evolve the table first")
         for name, kind in expected.items():
             if found[name] != kind:
                 raise LakehouseError(

@@ -85,9 +85,7 @@ def resolve_jars() -> list[Path]:
     target = jar_folder()
     target.mkdir(parents=True, exist_ok=True)
     ivy = target / ".ivy"
-    coordinate = (
-        f"io.delta:delta-spark_{'.'.join(pyspark.__version__.split('.')[:2])}_2.13:{version('delta-spark')}"
-    )
+    coordinate = f"io.delta:delta-spark_{'.'.join(pyspark.__version__.split('.')[:2])}_2.13:{version('delta-spark')}"
     code = (
         "from pyspark.sql import SparkSession\n"
         "SparkSession.builder.master('local[1]').config('spark.ui.enabled', 'false')"
@@ -97,12 +95,8 @@ def resolve_jars() -> list[Path]:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     fetched = sorted((ivy / "jars").glob("*.jar"))
     if done.returncode or not fetched:
-        reason = next(
-            (line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason given"
-        )
-        raise EngineError(
-            f"Delta's JARs: {coordinate} not resolved ({reason.strip()[:160]}); check the network"
-        )
+        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason given")
+        raise EngineError(f"Delta's JARs: {coordinate} not resolved ({reason.strip()[:160]}); check the network")
     shipped = {jar.name.rsplit("-", 1)[0] for jar in (Path(pyspark.__file__).parent / "jars").glob("*.jar")}
     for jar in fetched:
         group_less = jar.name.split("_", 1)[1]
@@ -206,6 +200,4 @@ def engine_facts(settings: Settings) -> EngineFacts:
 
     if uses_delta_rs(settings):
         return EngineFacts("embedded", f"Sail {version('pysail')}", f"delta-rs {version('deltalake')}")
-    return EngineFacts(
-        settings.spark.engine, f"Spark {version('pyspark')}", f"delta-spark {version('delta-spark')}"
-    )
+    return EngineFacts(settings.spark.engine, f"Spark {version('pyspark')}", f"delta-spark {version('delta-spark')}")

@@ -1,0 +1,168 @@
+"""A refresh from the shell: what is stale, in one Dagster run, told step by step and summed up at the end."""
+
+import logging
+import time
+import warnings
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+from rich.table import Table as Grid
+
+from credit_risk_assets.assets.inputs import stale_tables
+from credit_risk_assets.automation.progress import StepTimes, progress_logger
+from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
+from credit_risk_assets.resources.instance import open_instance
+from credit_risk_assets.resources.lakehouse import LakeLog
+from credit_risk_assets.resources.spark import EngineError, engine_facts
+
+LOGGER = "progress"
+
+
+def refresh(settings: Settings, select: str | None, console: Console) -> bool:
+    """Run the main job over what is stale; return whether every asset and every ERROR check passed."""
+    settings.make_home()
+    lake = LakeLog(settings.lake)
+    if select is None:
+        stale = stale_tables(lake, settings)
+        if not stale:
+            empty = not lake.exists(PORTFOLIO_KPIS)
+            console.print(
+                f"nothing to do: no tape in {settings.landing_folder}; land one with `credit-risk land FILE`"
+                if empty
+                else "everything is up to date: no new file, no stale table",
+                markup=False,
+            )
+            return True
+        shown = ", ".join(stale[:4]) + (f" and {len(stale) - 4} more" if len(stale) > 4 else "")
+        console.print(f"refreshing: {shown}", markup=False)
+    facts = engine_facts(settings)
+    console.print(f"engine {facts.engine}: {facts.computes} computes, {facts.commits} commits", markup=False)
+    return _run(settings, select, console)
+
+
+def _run(settings: Settings, select: str | None, console: Console) -> bool:
+    from credit_risk_assets.definitions import build_defs
+
+    # Dagster's notices about beta features are for this code's authors, not for its users.
+    warnings.filterwarnings("ignore", module="dagster")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    times = StepTimes()
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    with open_instance(settings) as instance:
+        defs = build_defs(settings, loggers={LOGGER: progress_logger(say, times)})
+        job = defs.resolve_job_def("main")
+        try:
+            result = job.execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                asset_selection=_selected(defs, select) if select else None,
+                run_config={"loggers": {LOGGER: {"config": {}}}},
+            )
+        except EngineError as error:
+            say(f"error {error}")
+            return False
+        checks = result.get_asset_check_evaluations()
+        failures = [event for event in result.all_events if event.is_step_failure]
+        for event in failures:
+            say(f"  FAILED  {event.step_key}: {_reason(event)}")
+    errors = [c for c in checks if not c.passed and c.severity == dg.AssetCheckSeverity.ERROR]
+    _print_summary(settings, console, checks)
+    say(f"\nrun {result.run_id[:8]}: {time.monotonic() - began:.1f} s, {len(checks)} checks, {len(errors)} errors")
+    return bool(result.success) and not errors
+
+
+def _selected(defs: dg.Definitions, select: str) -> list[dg.AssetKey]:
+    graph = defs.resolve_asset_graph()
+    selection = dg.AssetSelection.from_string(
+        " or ".join(part if ":" in part or "+" in part else f'key:"{part.strip()}"' for part in select.split(","))
+    )
+    keys = [key for key in selection.resolve(graph) if key in graph.materializable_asset_keys]
+    # One step makes the tables of a multi-asset together.
+    together: set[dg.AssetKey] = set()
+    for key in keys:
+        together |= set(graph.get(key).execution_set_asset_keys)
+    return sorted(together, key=lambda key: key.path)
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    error: Any = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    message = (error.message if error else "no message").strip()
+    # Dagster and Spark put the kind of error first and a stack after it.
+    return message.splitlines()[0][:400] if message else "no message"
+
+
+def _print_summary(settings: Settings, console: Console, checks: list[dg.AssetCheckEvaluation]) -> None:
+    _print_kpis(settings, console)
+    _print_model(settings, console)
+    failed = [c for c in checks if not c.passed]
+    console.print(f"\n[bold]checks[/bold] {len(checks) - len(failed)} of {len(checks)} passed")
+    by_asset: dict[str, list[dg.AssetCheckEvaluation]] = {}
+    for check in checks:
+        by_asset.setdefault(check.asset_key.to_user_string(), []).append(check)
+    for asset, group in by_asset.items():
+        bad = [c for c in group if not c.passed]
+        names = ", ".join(f"{c.severity.value} {c.check_name}" for c in bad)
+        console.print(f"  {asset:28}{len(group) - len(bad):>3} of {len(group)} passed  {names}", markup=False)
+    for check in failed:
+        console.print(
+            f"  {check.severity.value:6}{check.asset_key.to_user_string()} {check.check_name}: {check.description}",
+            markup=False,
+        )
+
+
+def _share(value: float | None) -> str:
+    return "no tape a year before" if value is None else f"{value:.2%}"
+
+
+def _print_kpis(settings: Settings, console: Console) -> None:
+    names = (
+        "as_of_date active_loans portfolio_value default_rate npl_ratio average_dpd high_risk_loans expected_loss"
+    ).split()
+    rows = sorted(LakeLog(settings.lake).rows(PORTFOLIO_KPIS, names), key=lambda row: row["as_of_date"])
+    if not rows:
+        return
+    grid = Grid("as of", "loans on book", "portfolio value", "12-month default rate", "NPL", "average DPD",
+                "high risk", "expected loss", box=None, header_style="bold", pad_edge=False)  # fmt: skip
+    for column in grid.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        grid.add_row(
+            str(row["as_of_date"]),
+            f"{row['active_loans']:,}",
+            f"{row['portfolio_value']:,.0f}",
+            _share(row["default_rate"]),
+            _share(row["npl_ratio"]) if row["npl_ratio"] is not None else "",
+            f"{row['average_dpd']:.1f}" if row["average_dpd"] is not None else "",
+            f"{row['high_risk_loans']:,}",
+            f"{row['expected_loss']:,.0f}",
+        )
+    console.print("\n[bold]key figures[/bold]")
+    console.print(grid)
+
+
+def _print_model(settings: Settings, console: Console) -> None:
+    rows = LakeLog(settings.lake).rows(
+        MODEL_PERFORMANCE, ["model_version", "data_set", "metric", "value", "lower", "upper", "computed_at"]
+    )
+    if not rows:
+        return
+    newest = max(rows, key=lambda row: row["computed_at"])["model_version"]
+    tested = [r for r in rows if r["model_version"] == newest and r["data_set"].startswith("out_of")]
+    console.print(f"\n[bold]model[/bold] credit_default version {newest}, {tested[0]['data_set'] if tested else ''}")
+    wanted = ("auc", "gini", "ks", "brier", "ece", "mean_pd", "bad_rate", "precision", "recall", "accuracy")
+    found = {row["metric"]: row for row in tested}
+    parts = []
+    for name in wanted:
+        if name in found:
+            row = found[name]
+            interval = f" [{row['lower']:.3f}, {row['upper']:.3f}]" if row["lower"] is not None else ""
+            parts.append(f"{name} {row['value']:.3f}{interval}")
+    console.print("  " + "  ".join(parts), markup=False)

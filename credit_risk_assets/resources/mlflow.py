@@ -1,0 +1,285 @@
+"""Tracking and registry of the default model in MLflow; `mlflow` is imported only when it is used.
+
+Everything lies under `<home>/mlflow`: the SQLite store and the artifacts.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from credit_risk_assets.config.settings import ModelSettings, Settings
+from credit_risk_assets.config.tables import CHALLENGER, CHAMPION, MODEL_NAME
+from credit_risk_assets.modelling.score import dump_model, load_model
+from credit_risk_assets.tape import contract
+
+if TYPE_CHECKING:
+    from dagster import ResourceDefinition
+    from mlflow import MlflowClient
+
+    from credit_risk_assets.modelling.encode import Encoders
+    from credit_risk_assets.modelling.model import DefaultModel
+    from credit_risk_assets.modelling.train import TrainingResult
+
+EXPERIMENT = MODEL_NAME
+_ARTIFACT = "model"
+_REQUIREMENTS = (
+    "xgboost",
+    "scikit-learn",
+    "polars",
+    "pandas",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "sqlglot",
+    "pydantic-settings",
+)
+_OUTPUT_ONLY = ("default_flag", "default_date", "charge_off_amount", "recoveries", "customer_id")
+
+
+class NoChampionError(RuntimeError):
+    """No version of the default model has been promoted yet."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A registered version: its alias, and what the gate found against promotion."""
+
+    version: str
+    alias: str
+    findings: tuple[str, ...]
+    run_id: str
+
+    @property
+    def promoted(self) -> bool:
+        """Whether this version is the champion now."""
+        return self.alias == CHAMPION
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A version ready to score."""
+
+    model: DefaultModel
+    encoders: Encoders
+    version: str
+
+
+def client(settings: Settings) -> MlflowClient:
+    """A client of the tracking store, with the experiment and its artifact folder made where they are missing."""
+    from mlflow import MlflowClient, set_registry_uri, set_tracking_uri
+
+    folder = settings.home / "mlflow"
+    folder.mkdir(parents=True, exist_ok=True)
+    set_tracking_uri(settings.mlflow_uri)
+    set_registry_uri(settings.mlflow_uri)
+    found = MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
+    if found.get_experiment_by_name(EXPERIMENT) is None:
+        # MLflow's own default would be a folder wherever the process happens to run
+        local = settings.mlflow_uri.startswith("sqlite:")
+        found.create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri() if local else None)
+    return found
+
+
+def mlflow_resource(settings: Settings) -> ResourceDefinition:
+    """dagster-mlflow's tracking for assets with `required_resource_keys={"mlflow"}`, one MLflow run a Dagster run.
+
+    The run ends with the Dagster run, failed where it failed, and its artifacts lie under the home.
+    """
+    from dagster import InitResourceContext, resource
+
+    @resource(description="MLflow tracking (dagster-mlflow) in the platform's experiment.")
+    def tracking(context: InitResourceContext) -> Iterator[Any]:
+        import mlflow
+        from dagster_mlflow import mlflow_tracking
+
+        client(settings)
+        config = {
+            "experiment_name": EXPERIMENT,
+            "mlflow_tracking_uri": settings.mlflow_uri,
+            "env": {},
+            "extra_tags": {},
+            "parent_run_id": None,
+            "mlflow_run_id": None,
+            "env_to_tag": None,
+        }
+        try:
+            yield from mlflow_tracking.resource_fn(context.replace_config(config))  # type: ignore[arg-type]
+        finally:
+            mlflow.end_run()
+
+    return tracking
+
+
+def promotion_findings(
+    result: TrainingResult, settings: ModelSettings, champion_tags: dict[str, str] | None
+) -> list[str]:
+    """What speaks against promoting a version, one line each; empty where nothing does.
+
+    Checked on rows that decided nothing: no leak, AUC not below the minimum and not below the lower bound of the
+    champion's interval, ECE within the maximum.
+    """
+    metrics = result.test_metrics
+    auc, ece = metrics["auc"].value, metrics["ece"].value
+    findings = list(result.leaks)
+    if auc < settings.minimum_auc:
+        findings.append(f"AUC {auc:.4f} on {result.test_set} is below model.minimum_auc {settings.minimum_auc}")
+    if ece > settings.maximum_ece:
+        findings.append(f"ECE {ece:.4f} on {result.test_set} is above model.maximum_ece {settings.maximum_ece}")
+    lower = (champion_tags or {}).get("auc_lower")
+    if lower is not None and auc < float(lower):
+        findings.append(f"AUC {auc:.4f} is below the champion's interval, which begins at {float(lower):.4f}")
+    return findings
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    from credit_risk_assets.modelling.prepare import NEEDED
+
+    types = {"string": "string", "date": "string", "double": "double", "int": "double"}
+    inputs = [
+        ColSpec(types[column.type], column.name, required=column.name in NEEDED)
+        for column in contract.COLUMNS
+        if column.name not in _OUTPUT_ONLY
+    ]
+    outputs = [ColSpec("string", "loan_id", required=False)]
+    outputs += [ColSpec("double", name) for name in ("default_prediction", "default_probability")]
+    outputs += [
+        ColSpec("string", name, required=False)
+        for name in ("risk_rating", "reason", "reason_1", "reason_2", "reason_3", "reason_4")
+    ]
+    return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def _example() -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "loan_id": "application-1", "loan_purpose": "auto", "loan_amount": 18_000.0, "interest_rate": 9.5,
+                "term_months": 60.0, "credit_score": 655.0, "credit_utilization": 0.62, "annual_income": 52_000.0,
+                "existing_monthly_debt": 410.0, "employment_type": "salaried", "employment_years": 4.0,
+                "collateral_value": 21_000.0,
+            }
+        ]
+    )  # fmt: skip
+
+
+def register(result: TrainingResult, settings: Settings, tags: dict[str, str] | None = None) -> Registered:
+    """Log parameters, metrics and the model as one pyfunc, and register it as a new version.
+
+    Works inside the active MLflow run (the Dagster asset's), or in a run of its own. The first version becomes
+    the champion unless it leaks; a later one becomes the champion where the gate finds nothing, else the
+    challenger. The findings are kept as tags of the version.
+    """
+    store = client(settings)
+    import mlflow
+
+    own = mlflow.active_run() is None
+    if own:
+        mlflow.set_experiment(EXPERIMENT)
+        mlflow.start_run(run_name="train")
+    try:
+        registered = _register(store, result, settings, tags or {})
+    except BaseException:
+        if own:
+            mlflow.end_run("FAILED")
+        raise
+    if own:
+        mlflow.end_run()
+    return registered
+
+
+def _register(store: MlflowClient, result: TrainingResult, settings: Settings, tags: dict[str, str]) -> Registered:
+    import mlflow
+
+    run = mlflow.active_run()
+    assert run is not None
+    chosen = settings.model
+    parameters = chosen.model_dump(exclude={"threads", "rating_pd_bounds"})
+    parameters |= {f"rows_{name}": rows for name, rows in result.parts.items()}
+    parameters |= {"features": len(result.model.columns), "trees": result.model.booster.num_boosted_rounds()}
+    mlflow.log_params({**parameters, "test_date": str(result.test_date)})
+    figures = {
+        f"{data_set}_{name}": metric.value
+        for data_set, metrics in result.metrics.items()
+        for name, metric in metrics.items()
+    }
+    mlflow.log_metrics(figures)
+    mlflow.log_dict(result.model.importance(), "importance.json")
+
+    champion = _version_with(store, CHAMPION)
+    with tempfile.TemporaryDirectory() as folder:
+        packed = Path(folder) / "credit_default.pkl"
+        packed.write_bytes(dump_model(result.model, result.encoders))
+        info = mlflow.pyfunc.log_model(
+            name=_ARTIFACT,
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={_ARTIFACT: str(packed)},
+            signature=_signature(),
+            input_example=_example(),
+            registered_model_name=MODEL_NAME,
+            # named here, because finding them out would load the model in another process
+            pip_requirements=[f"{name}=={installed(name)}" for name in _REQUIREMENTS],
+        )
+    number = str(info.registered_model_version)
+    findings = promotion_findings(result, chosen, dict(champion.tags) if champion else None)
+    promote = not result.leaks if champion is None else not findings
+    alias = CHAMPION if promote else CHALLENGER
+    metrics = result.test_metrics
+    facts = {
+        "auc": f"{metrics['auc'].value:.6f}",
+        "auc_lower": f"{metrics['auc'].lower or 0:.6f}",
+        "ece": f"{metrics['ece'].value:.6f}",
+        "test_set": result.test_set,
+        "test_date": str(result.test_date),
+        "gate": "; ".join(findings) or "nothing against promotion",
+        "run_id": run.info.run_id,
+        **tags,
+    }
+    for key, value in facts.items():
+        store.set_model_version_tag(MODEL_NAME, number, key, value)
+    store.set_registered_model_alias(MODEL_NAME, alias, number)
+    return Registered(number, alias, tuple(findings), run.info.run_id)
+
+
+def _version_with(store: MlflowClient, alias: str) -> Any | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return store.get_model_version_by_alias(MODEL_NAME, alias)
+    except MlflowException:
+        return None
+
+
+def load_version(settings: Settings, alias: str = CHAMPION) -> Champion:
+    """The version with the alias, ready to score; raises `NoChampionError` where there is none."""
+    store = client(settings)
+    found = _version_with(store, alias)
+    if found is None:
+        raise NoChampionError(
+            f"model {MODEL_NAME}: no version has the alias {alias} yet; run `credit-risk refresh` on tapes that "
+            "are twelve months apart"
+        )
+    from mlflow.artifacts import download_artifacts
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = download_artifacts(
+            artifact_uri=f"models:/{MODEL_NAME}/{found.version}", dst_path=folder, tracking_uri=settings.mlflow_uri
+        )
+        packed = next(Path(path).glob("artifacts/*.pkl"))
+        model, encoders = load_model(packed.read_bytes())
+    return Champion(model.named(str(found.version)), encoders, str(found.version))
+
+
+def version_tags(settings: Settings, alias: str = CHAMPION) -> dict[str, str]:
+    """The tags of the version with the alias (auc, gate, ...); empty where there is none."""
+    found = _version_with(client(settings), alias)
+    return dict(found.tags) if found is not None else {}
