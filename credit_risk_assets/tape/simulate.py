@@ -15,6 +15,8 @@ from pathlib import Path
 
 from credit_risk_assets.tape.simulation import rows
 from credit_risk_assets.tape.simulation.blocks import BlockResult, BlockTask, simulate_block, tape_months
+from credit_risk_assets.tape.simulation.changes import ChangesResult, remember, simulate_changes
+from credit_risk_assets.tape.simulation.future import Portfolio
 from credit_risk_assets.tape.simulation.parameters import LATEST, MAX_TAPES
 from credit_risk_assets.tape.simulation.sample import Sample
 from credit_risk_assets.tape.simulation.timeline import (
@@ -26,7 +28,15 @@ from credit_risk_assets.tape.simulation.timeline import (
 from credit_risk_assets.tape.simulation.truth import SCHEMA as TRUTH_SCHEMA
 from credit_risk_assets.tape.simulation.writers import TapeFile, TapeFormat, csv_bytes
 
-__all__ = ["DEFAULT_SEED", "SimulationError", "SimulationResult", "simulate"]
+__all__ = [
+    "DEFAULT_SEED",
+    "ChangesResult",
+    "Portfolio",
+    "SimulationError",
+    "SimulationResult",
+    "simulate",
+    "simulate_changes",
+]
 
 DEFAULT_SEED = 20_240_131
 TYPICAL_ROWS = 9_000
@@ -60,12 +70,14 @@ def simulate(
     sample_loans: int = 1000,
     progress: Progress | None = None,
     processes: int = 1,
+    home: Path | None = None,
 ) -> SimulationResult:
     """Write yearly tapes of one portfolio, the latest with exactly `loans` rows, and its truth if asked for.
 
     The same seed gives the same bytes whatever `processes` is, and a smaller portfolio is the beginning of a
-    larger one. `as_of` is a month-end, by default the last one before today (UTC). Raises `SimulationError`,
-    one line, for a value that cannot be simulated.
+    larger one. `as_of` is a month-end, by default the last one before today (UTC). With `home`, the portfolio is
+    noted there, so that `simulate_changes` can continue it. Raises `SimulationError`, one line, for a value that
+    cannot be simulated.
     """
     as_of = check_as_of(as_of or last_month_end())
     _check(loans, tapes, format, seed, processes)
@@ -104,6 +116,8 @@ def simulate(
     table = sample.rows()
     small.append(table, table.num_rows)
     written.append(small.commit())
+    if home is not None:
+        remember(home, Portfolio(loans, seed, as_of))
     return SimulationResult(
         files=tuple(written),
         rows={month_end(as_of, month): files[month].rows for month in months},
@@ -125,9 +139,7 @@ def _check(loans: int, tapes: int, format: str, seed: int, processes: int) -> No
         raise SimulationError(f"processes {processes}: expected 1 or more")
 
 
-def _truth_files(
-    folder: Path | None, months: tuple[int, ...], as_of: date, format: str
-) -> dict[int, TapeFile]:
+def _truth_files(folder: Path | None, months: tuple[int, ...], as_of: date, format: str) -> dict[int, TapeFile]:
     if folder is None:
         return {}
     name = "loan_portfolio_truth_{}.{}"
@@ -142,9 +154,7 @@ def _work(task: BlockTask, encode: bool) -> tuple[BlockResult, Encoded]:
     return result, {month: csv_bytes(table) for month, table in result.tapes.items()} if encode else {}
 
 
-def _blocks(
-    task: BlockTask, loans: int, format: TapeFormat, processes: int
-) -> Iterator[tuple[BlockResult, Encoded]]:
+def _blocks(task: BlockTask, loans: int, format: TapeFormat, processes: int) -> Iterator[tuple[BlockResult, Encoded]]:
     """The blocks in order until the latest tape is full; the last one is cut to the rows still wanted."""
     done, block = 0, 0
     if processes == 1:

@@ -71,7 +71,7 @@ def tape_rows(
     years = mine.employment_years.astype(np.float64) + np.where(mine.employment < 3, age_months / 12, 0)
     columns: dict[str, pa.Array] = bureau_columns(loans, positions, seen, parameters) | {
         "loan_id": identifiers("L", first_loan + mine.number),
-        "customer_id": identifiers("C", first_loan + mine.customer),
+        "customer_id": identifiers("C", first_loan + mine.customer.astype(np.int64)),
         "as_of_date": pa.array(np.full(len(mine), np.datetime64(day, "D"))),
         "origination_date": pa.array(starts[mine.month] + (mine.day - 1)),
         "maturity_date": pa.array(starts[mine.month + mine.term] + (mine.day - 1)),
