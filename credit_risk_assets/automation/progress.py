@@ -46,7 +46,7 @@ class _ProgressHandler(logging.Handler):
 def progress_logger(say: Callable[[str], None], times: StepTimes) -> dg.LoggerDefinition:
     """A Dagster logger that says each step's end."""
 
-    @dg.logger(description="One line a step.")
+    @dg.logger(None, description="One line a step.")
     def progress(_: dg.InitLoggerContext) -> logging.Logger:
         logger = logging.Logger("credit_risk.progress", level=logging.DEBUG)
         logger.addHandler(_ProgressHandler(say, times))

@@ -3,6 +3,7 @@
 import logging
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -87,7 +88,7 @@ def _selected(defs: dg.Definitions, select: str) -> list[dg.AssetKey]:
     together: set[dg.AssetKey] = set()
     for key in keys:
         together |= set(graph.get(key).execution_set_asset_keys)
-    return sorted(together, key=lambda key: key.path)
+    return sorted(together, key=lambda key: key.to_user_string())
 
 
 def _reason(event: dg.DagsterEvent) -> str:
@@ -99,7 +100,7 @@ def _reason(event: dg.DagsterEvent) -> str:
     return message.splitlines()[0][:400] if message else "no message"
 
 
-def _print_summary(settings: Settings, console: Console, checks: list[dg.AssetCheckEvaluation]) -> None:
+def _print_summary(settings: Settings, console: Console, checks: Sequence[dg.AssetCheckEvaluation]) -> None:
     _print_kpis(settings, console)
     _print_model(settings, console)
     failed = [c for c in checks if not c.passed]
@@ -118,33 +119,30 @@ def _print_summary(settings: Settings, console: Console, checks: list[dg.AssetCh
         )
 
 
-def _share(value: float | None) -> str:
-    return "no tape a year before" if value is None else f"{value:.2%}"
-
-
 def _print_kpis(settings: Settings, console: Console) -> None:
-    names = (
-        "as_of_date active_loans portfolio_value default_rate npl_ratio average_dpd high_risk_loans expected_loss"
-    ).split()
-    rows = sorted(LakeLog(settings.lake).rows(PORTFOLIO_KPIS, names), key=lambda row: row["as_of_date"])
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{value:.2%}"
+
+    # One column a date: a line is read across, and fits a narrow terminal.
+    lines: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "loans on book": ("active_loans", "{:,}".format),
+        "portfolio value": ("portfolio_value", "{:,.0f}".format),
+        "12-month default rate": ("default_rate", lambda v: "no tape before" if v is None else share(v)),
+        "non-performing (NPL)": ("npl_ratio", share),
+        "average days past due": ("average_dpd", lambda v: "" if v is None else f"{v:.1f}"),
+        "high-risk loans": ("high_risk_loans", "{:,}".format),
+        "expected loss": ("expected_loss", "{:,.0f}".format),
+    }
+    names = ["as_of_date", *[name for name, _ in lines.values()]]
+    rows = sorted(LakeLog(settings.lake).rows(PORTFOLIO_KPIS, names), key=lambda row: row["as_of_date"])[-4:]
     if not rows:
         return
-    grid = Grid("as of", "loans on book", "portfolio value", "12-month default rate", "NPL", "average DPD",
-                "high risk", "expected loss", box=None, header_style="bold", pad_edge=False)  # fmt: skip
+    grid = Grid("key figures", *[str(row["as_of_date"]) for row in rows], box=None, header_style="bold")
     for column in grid.columns[1:]:
         column.justify = "right"
-    for row in rows:
-        grid.add_row(
-            str(row["as_of_date"]),
-            f"{row['active_loans']:,}",
-            f"{row['portfolio_value']:,.0f}",
-            _share(row["default_rate"]),
-            _share(row["npl_ratio"]) if row["npl_ratio"] is not None else "",
-            f"{row['average_dpd']:.1f}" if row["average_dpd"] is not None else "",
-            f"{row['high_risk_loans']:,}",
-            f"{row['expected_loss']:,.0f}",
-        )
-    console.print("\n[bold]key figures[/bold]")
+    for label, (name, shown) in lines.items():
+        grid.add_row(label, *[shown(row[name]) for row in rows])
+    console.print()
     console.print(grid)
 
 

@@ -85,7 +85,7 @@ def segment_sums(loans: DataFrame, history: DataFrame, full_tapes: Sequence[date
     older = dates[:-1]
     starts = {day: shift_months(day, -12) for day in dates if shift_months(day, -12) in full_tapes}
 
-    columns = [
+    columns: list[Column | str] = [
         *_SNAPSHOT_COLUMNS,
         *[F.coalesce(F.col(name), F.lit("unknown")).alias(name) for name in SEGMENTS],
     ]
@@ -122,9 +122,7 @@ def _measures() -> list[Column]:
         return F.expr(f"count(case when {condition} then 1 end)").alias(name)
 
     def total(value: str, name: str, condition: str = "present") -> Column:
-        return F.expr(f"coalesce(sum(case when {condition} then cast({value} as double) end), 0D)").alias(
-            name
-        )
+        return F.expr(f"coalesce(sum(case when {condition} then cast({value} as double) end), 0D)").alias(name)
 
     return [
         count("present", "loans"),
@@ -146,9 +144,7 @@ def portfolio_cube(segments: DataFrame) -> DataFrame:
     """The segments of the last snapshot in each month."""
     months = segments.withColumn("as_of_month", F.date_format("as_of_date", "yyyy-MM"))
     last = months.groupBy("as_of_month").agg(F.max("as_of_date").alias("as_of_date"))
-    return months.join(last, ["as_of_month", "as_of_date"]).select(
-        "as_of_month", "as_of_date", *SEGMENTS, *MEASURES
-    )
+    return months.join(last, ["as_of_month", "as_of_date"]).select("as_of_month", "as_of_date", *SEGMENTS, *MEASURES)
 
 
 def portfolio_kpis(segments: DataFrame) -> DataFrame:

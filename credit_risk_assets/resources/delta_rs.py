@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql import DataFrame, SparkSession
 
 from credit_risk_assets.resources.lakehouse import IdempotenceKey, LakehouseError, _arrow_fields
@@ -66,8 +66,9 @@ class DeltaRsLibrary:
                 commit_properties=properties,
             )
             return
+        added: list[AddAction | RemoveAction] = [*actions]
         DeltaTable(path).create_write_transaction(
-            actions, mode, schema, partition_by=list(partition_by), commit_properties=properties
+            added, mode, schema, partition_by=list(partition_by), commit_properties=properties
         )
 
     def merge(self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None) -> dict[str, int]:

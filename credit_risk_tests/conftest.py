@@ -1,0 +1,107 @@
+"""What the tests share: one Spark session, homes of their own, and small tapes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from credit_risk_assets.config.settings import Settings, read_settings
+from credit_risk_assets.resources.platform import Platform
+from credit_risk_assets.resources.spark import spark_session
+from credit_risk_assets.tape.simulate import simulate
+
+TEST_SEED = 7
+SMALL_LOANS = 3_000
+AS_OF = date(2026, 10, 31)
+
+GOOD_ROW: dict[str, Any] = {
+    "loan_id": "L1",
+    "customer_id": "C1",
+    "as_of_date": "2026-10-31",
+    "origination_date": "2025-01-15",
+    "loan_purpose": "auto",
+    "loan_status": "current",
+    "loan_amount": "10000",
+    "interest_rate": "9.5",
+    "term_months": "36",
+    "outstanding_balance": "6000.25",
+    "current_dpd": "0",
+    "payment_history_profile": "000000000000",
+    "credit_score": "690",
+    "annual_income": "52000",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own settings must not decide a test."""
+    import os
+
+    for name in os.environ:
+        if name.startswith("CREDIT_RISK_") or name in ("DAGSTER_HOME", "MLFLOW_TRACKING_URI"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def sail(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
+    """The embedded engine's session, one for all tests."""
+    return spark_session(read_settings(home=tmp_path_factory.mktemp("session")))
+
+
+def make_settings(home: Path, **sections: Any) -> Settings:
+    """Settings of a home that waits for no file to settle."""
+    landing = {"settle_seconds": 0, **sections.pop("landing", {})}
+    settings = read_settings(home=home, landing=landing, **sections)
+    settings.make_home()
+    return settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A home of the test's own."""
+    return make_settings(tmp_path / "home")
+
+
+@pytest.fixture
+def platform(settings: Settings, sail: SparkSession) -> Iterator[Platform]:
+    """An empty lake on the embedded engine."""
+    made = Platform(settings)
+    yield made
+    made.close()
+
+
+def write_tape(file: Path, rows: list[dict[str, Any]], columns: list[str] | None = None) -> Path:
+    """A CSV tape of the rows, each the good row with what the test changes."""
+    full = [{**GOOD_ROW, **row} for row in rows]
+    names = columns or list(dict.fromkeys(name for row in full for name in row))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(full)
+    return file
+
+
+@pytest.fixture
+def tape(settings: Settings) -> Callable[..., Path]:
+    """Write a tape straight into the landing folder."""
+
+    def write(name: str, rows: list[dict[str, Any]], *, changes: bool = False, **options: Any) -> Path:
+        folder = settings.changes_folder if changes else settings.landing_folder
+        return write_tape(folder / name, rows, **options)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def simulated_tapes(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three yearly tapes of a small simulated portfolio."""
+    folder = tmp_path_factory.mktemp("tapes")
+    result = simulate(SMALL_LOANS, folder, seed=TEST_SEED, as_of=AS_OF)
+    return [file for file in result.files if "sample" not in file.name]
