@@ -252,7 +252,7 @@ def write_quality(lake: Path, states: pl.DataFrame) -> None:
                 "rows_read": accepted + rejected,
                 "rows_accepted": accepted,
                 "rows_rejected": rejected,
-                "new_columns": ["branch"] if place == 1 else [],
+                "new_columns": ["branch"] if place == 1 else [""],
                 "started_at": start + timedelta(minutes=place),
                 "finished_at": start + timedelta(minutes=place, seconds=4),
                 "run_id": "run-1",
@@ -272,7 +272,14 @@ def write_quality(lake: Path, states: pl.DataFrame) -> None:
             for i in range(rejected)
         ]
     write(lake, t.INGESTION_LOG, pl.DataFrame(log))
-    write(lake, t.REJECTED_RECORDS, pl.DataFrame(refused))
+    schema = {
+        "reasons": pl.List(pl.String),
+        "raw": pl.String,
+        "loan_id": pl.String,
+        "_source_file": pl.String,
+        "_row_number": pl.Int64,
+    }
+    write(lake, t.REJECTED_RECORDS, pl.DataFrame(refused, schema=schema))
     checks = [
         ("silver/loans", "one_row_per_loan", "ERROR", [True, True], "0 repeated", "no loan twice", 0),
         (

@@ -9,7 +9,7 @@
     region: "Region", originated: "Originated"
   };
   var PAGES = ["/", "/loans"];
-  var EXPORTS = ["/export/high-risk.csv", "/export/loans.csv"];
+  var EXPORTS = ["/export/loans.csv", "/export/high-risk.csv"];
 
   function label(value) {
     if (value === null || value === undefined || value === "") { return "–"; }
@@ -62,6 +62,14 @@
       return ["/", "/loans", "/model", "/quality"].map(function (page) {
         return page === path ? "nav-link here" : "nav-link";
       });
+    },
+
+    // Another view of the loans: the grid forgets its blocks and asks again.
+    reload: function () {
+      if (window.dash_ag_grid) {
+        window.dash_ag_grid.getApiAsync("loan-grid").then(function (api) { api.purgeInfiniteCache(); });
+      }
+      return window.dash_clientside.no_update;
     },
 
     reset: function (clicks) {

@@ -61,6 +61,7 @@ def _popover(button: html.Button, content: list[Any], width: int = 230) -> dmc.P
         shadow="md",
         width=width,
         trapFocus=True,
+        withRoles=False,  # they would go to a wrapper of the button
         keepMounted=True,
         withinPortal=True,
         transitionProps={"duration": 0},

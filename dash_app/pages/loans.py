@@ -6,7 +6,7 @@ from typing import Any
 
 import dash_ag_grid as dag
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, html, no_update
 
 from credit_risk_assets.config.tables import LOAN_HISTORY, LOAN_SCORES, LOANS
 from dash_app.components import ids, states, text
@@ -164,20 +164,23 @@ def register(app: Dash) -> None:
         Output(f"{NAME}-body", "className"),
         Output(f"{NAME}-stamp", "children"),
         Output("loan-stats", "children"),
-        # a new datasource makes the grid forget its blocks and ask again
-        Output(GRID, "dashGridOptions"),
         Input(ids.FILTER_STATE, "data"),
         Input(ids.VERSIONS, "data"),
         Input(SEARCH, "value"),
         Input(ONLY, "value"),
-        State(GRID, "dashGridOptions"),
     )
-    def render(
-        query: str | None, token: str, search: str | None, only: str | None, options: dict[str, Any]
-    ) -> list[Any]:
-        view = {**options, "context": {"view": [query, token, search, only]}}
-        outputs = guarded(lambda: [*_head(_request(query, search, only, None)), view], 3)
-        return [*outputs[:4], view]
+    def render(query: str | None, _token: str, search: str | None, only: str | None) -> list[Any]:
+        return guarded(lambda: _head(_request(query, search, only, None)), 2)
+
+    app.clientside_callback(
+        ClientsideFunction("creditRisk", "reload"),
+        Output(GRID, "className"),
+        Input(ids.FILTER_STATE, "data"),
+        Input(ids.VERSIONS, "data"),
+        Input(SEARCH, "value"),
+        Input(ONLY, "value"),
+        prevent_initial_call=True,
+    )
 
     @app.callback(
         Output(GRID, "getRowsResponse"),
