@@ -16,6 +16,7 @@ from pathlib import Path
 from credit_risk_assets.tape.simulation import rows
 from credit_risk_assets.tape.simulation.blocks import BlockResult, BlockTask, simulate_block, tape_months
 from credit_risk_assets.tape.simulation.changes import ChangesResult, remember, simulate_changes
+from credit_risk_assets.tape.simulation.defects import DefectResult, inject_defects, read_defects
 from credit_risk_assets.tape.simulation.future import Portfolio
 from credit_risk_assets.tape.simulation.parameters import LATEST, MAX_TAPES
 from credit_risk_assets.tape.simulation.sample import Sample
@@ -31,9 +32,11 @@ from credit_risk_assets.tape.simulation.writers import TapeFile, TapeFormat, csv
 __all__ = [
     "DEFAULT_SEED",
     "ChangesResult",
+    "DefectResult",
     "Portfolio",
     "SimulationError",
     "SimulationResult",
+    "inject_defects",
     "simulate",
     "simulate_changes",
 ]
@@ -56,6 +59,7 @@ class SimulationResult:
     rows: dict[date, int]
     default_rates: dict[date, float]
     truth_files: tuple[Path, ...] = ()
+    defects: DefectResult | None = None
 
 
 def simulate(
@@ -71,16 +75,23 @@ def simulate(
     progress: Progress | None = None,
     processes: int = 1,
     home: Path | None = None,
+    defects: Path | None = None,
+    ledger: Path | None = None,
 ) -> SimulationResult:
     """Write yearly tapes of one portfolio, the latest with exactly `loans` rows, and its truth if asked for.
 
     The same seed gives the same bytes whatever `processes` is, and a smaller portfolio is the beginning of a
     larger one. `as_of` is a month-end, by default the last one before today (UTC). With `home`, the portfolio is
-    noted there, so that `simulate_changes` can continue it. Raises `SimulationError`, one line, for a value that
-    cannot be simulated.
+    noted there, so that `simulate_changes` can continue it. With `defects`, a YAML specification, the CSV tapes
+    are then spoilt and `ledger` (by default `OUT-defects/ledger.csv`) says what was put where. Raises
+    `SimulationError`, one line, for a value that cannot be simulated.
     """
     as_of = check_as_of(as_of or last_month_end())
     _check(loans, tapes, format, seed, processes)
+    if defects is not None:
+        if format != "csv":
+            raise SimulationError(f"format {format}: defects are put into CSV tapes; expected csv")
+        read_defects(defects)
     if truth is not None and (truth.resolve() == out.resolve() or out.resolve() in truth.resolve().parents):
         raise SimulationError(f"truth folder {truth}: lies in the tapes' folder; give a folder of its own")
     months = tape_months(tapes)
@@ -118,11 +129,17 @@ def simulate(
     written.append(small.commit())
     if home is not None:
         remember(home, Portfolio(loans, seed, as_of))
+    spoilt = None
+    if defects is not None:
+        ledger = ledger or out.with_name(f"{out.name}-defects") / "ledger.csv"
+        spoilt = inject_defects(written, defects, ledger)
+        written = [*spoilt.files, written[-1]]
     return SimulationResult(
         files=tuple(written),
         rows={month_end(as_of, month): files[month].rows for month in months},
         default_rates={month_end(as_of, m): bad[m] / seen[m] for m in months if seen[m]},
         truth_files=truth_written,
+        defects=spoilt,
     )
 
 
