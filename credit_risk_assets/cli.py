@@ -156,6 +156,49 @@ def demo(
 
 
 @app.command()
+def score(
+    input: Annotated[Path, typer.Option(help="Loans to score, in the tape's columns: CSV or Parquet.")],
+    output: Annotated[Path, typer.Option(help="Where the scores go: CSV or Parquet by its name.")],
+) -> None:
+    """Score new loans with the champion; a row that cannot be scored comes back with its reason."""
+    from credit_risk_assets.automation.scoring import score_file
+    from credit_risk_assets.modelling.errors import ModelDataError
+    from credit_risk_assets.resources.mlflow import NoChampionError
+
+    try:
+        summary = score_file(_settings(), input, output)
+    except (ModelDataError, NoChampionError, OSError) as error:
+        raise _fail(str(error)) from None
+    console.print(summary, markup=False)
+
+
+@app.command()
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="A labelled table: CSV or Parquet, gzip too.")],
+    label: Annotated[str, typer.Option(help="The column that holds the outcome.")],
+    bad: Annotated[str | None, typer.Option(help="The value of the label that means bad.")] = None,
+    drop: Annotated[str, typer.Option(help="Columns to leave out, separated by commas.")] = "",
+    folds: Annotated[int, typer.Option(min=2, max=20, help="Cross-validation folds.")] = 5,
+    json: Annotated[Path | None, typer.Option(help="Write the figures as JSON too.")] = None,
+) -> None:
+    """Train, calibrate and test the platform's model on any labelled table, cross-validated."""
+    import json as writer
+
+    from credit_risk_assets.modelling.errors import ModelDataError
+    from credit_risk_assets.modelling.tabular import evaluate_table
+
+    dropped = [name.strip() for name in drop.split(",") if name.strip()]
+    try:
+        report = evaluate_table(file, label, bad, dropped, folds, _settings().model)
+    except (ModelDataError, OSError) as error:
+        raise _fail(str(error)) from None
+    for line in report.lines():
+        console.print(line, markup=False)
+    if json is not None:
+        json.write_text(writer.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+@app.command()
 def up() -> None:
     """Serve the Dagster UI with its daemon and the dashboard until interrupted."""
     from credit_risk_assets.automation.serve import serve

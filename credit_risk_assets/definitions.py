@@ -7,14 +7,16 @@ from typing import Any
 
 import dagster as dg
 
-from credit_risk_assets.assets import bronze, gold, landing, quality, silver
+from credit_risk_assets.assets import bronze, gold, landing, model, quality, silver
 from credit_risk_assets.automation.jobs import JOBS
 from credit_risk_assets.automation.schedules import build_schedules
 from credit_risk_assets.automation.sensors import build_sensors
 from credit_risk_assets.checks import bronze as bronze_checks
 from credit_risk_assets.checks import gold as gold_checks
+from credit_risk_assets.checks import model as model_checks
 from credit_risk_assets.checks import silver as silver_checks
 from credit_risk_assets.config.settings import Settings, load_settings
+from credit_risk_assets.resources.mlflow import mlflow_resource
 from credit_risk_assets.resources.platform import Platform
 
 
@@ -26,7 +28,7 @@ def build_defs(
 ) -> dg.Definitions:
     """Everything Dagster needs to know; tests replace resources by name, the shell adds its logger."""
     settings = settings or load_settings()
-    resources: dict[str, Any] = {"platform": Platform(settings)}
+    resources: dict[str, Any] = {"platform": Platform(settings), "mlflow": mlflow_resource(settings)}
     return dg.Definitions(
         assets=[
             landing.loan_tapes,
@@ -35,6 +37,8 @@ def build_defs(
             silver.loans,
             gold.portfolio_tables,
             gold.development_sample,
+            model.default_model,
+            model.loan_scores,
             quality.quality_results,
         ],
         asset_checks=[
@@ -43,6 +47,8 @@ def build_defs(
             silver_checks.loan_checks,
             gold_checks.portfolio_checks,
             gold_checks.sample_checks,
+            gold_checks.score_checks,
+            model_checks.model_checks,
         ],
         jobs=list(JOBS),
         schedules=build_schedules(settings.schedules),

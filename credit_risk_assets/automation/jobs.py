@@ -33,7 +33,7 @@ RESULTS = _selection(QUALITY_RESULTS)
 
 main_job = dg.define_asset_job(
     "main",
-    selection=LAKE | PORTFOLIO | _selection(DEVELOPMENT_SAMPLE) | RESULTS,
+    selection=LAKE | PORTFOLIO | MODEL | RESULTS,
     description="Everything: landed files to scores, with every check.",
 )
 lake_job = dg.define_asset_job(
@@ -43,12 +43,12 @@ lake_job = dg.define_asset_job(
 )
 gold_job = dg.define_asset_job(
     "refresh_gold",
-    selection=PORTFOLIO | RESULTS,
+    selection=PORTFOLIO | _selection(LOAN_SCORES) | RESULTS,
     description="Key figures, cube and scores from silver as it stands.",
 )
 model_job = dg.define_asset_job(
     "train_model",
-    selection=_selection(DEVELOPMENT_SAMPLE) | RESULTS,
+    selection=MODEL | RESULTS,
     description="Development sample, default model, its performance, and the scores of its champion.",
 )
 

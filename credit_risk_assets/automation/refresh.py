@@ -1,6 +1,7 @@
 """A refresh from the shell: what is stale, in one Dagster run, told step by step and summed up at the end."""
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -48,7 +49,9 @@ def _run(settings: Settings, select: str | None, console: Console) -> bool:
 
     # Dagster's notices about beta features are for this code's authors, not for its users.
     warnings.filterwarnings("ignore", module="dagster")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     times = StepTimes()
     began = time.monotonic()
 
@@ -155,7 +158,7 @@ def _print_model(settings: Settings, console: Console) -> None:
     newest = max(rows, key=lambda row: row["computed_at"])["model_version"]
     tested = [r for r in rows if r["model_version"] == newest and r["data_set"].startswith("out_of")]
     console.print(f"\n[bold]model[/bold] credit_default version {newest}, {tested[0]['data_set'] if tested else ''}")
-    wanted = ("auc", "gini", "ks", "brier", "ece", "mean_pd", "bad_rate", "precision", "recall", "accuracy")
+    wanted = ("auc", "gini", "ks", "brier", "ece", "mean_pd", "observed_rate", "precision", "recall", "accuracy")
     found = {row["metric"]: row for row in tested}
     parts = []
     for name in wanted:

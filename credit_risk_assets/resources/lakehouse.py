@@ -142,8 +142,15 @@ class Lakehouse(LakeLog):
             raise LakehouseError(f"{table.path}: no such table yet; run `credit-risk refresh`")
         return self._library.read(self.path(table), version)
 
-    def append(self, table: Table, frame: DataFrame, *, key: IdempotenceKey | None = None) -> Commit:
-        """Add rows in one commit, unless the key is known already.
+    def append(
+        self,
+        table: Table,
+        frame: DataFrame,
+        *,
+        key: IdempotenceKey | None = None,
+        inputs: dict[str, Any] | None = None,
+    ) -> Commit:
+        """Add rows in one commit, unless the key is known already; `inputs` says what they come from.
 
         The first append makes the table. Raises `LakehouseError` where the schemas differ.
         """
@@ -151,7 +158,7 @@ class Lakehouse(LakeLog):
             return Commit(self._delta(table).version(), skipped=True)
         frame = self._guarded(table, frame)
         self._library.write(
-            self.path(table), frame, mode="append", partition_by=table.partition_by, key=key, metadata=None
+            self.path(table), frame, mode="append", partition_by=table.partition_by, key=key, metadata=_stated(inputs)
         )
         return Commit(self._delta(table).version())
 
@@ -162,14 +169,13 @@ class Lakehouse(LakeLog):
         """
         if inputs is not None and self.inputs(table) == inputs:
             return Commit(self._delta(table).version(), skipped=True)
-        metadata = json.dumps({INPUTS_KEY: inputs}) if inputs is not None else None
         self._library.write(
             self.path(table),
             frame,
             mode="overwrite",
             partition_by=table.partition_by,
             key=None,
-            metadata=metadata,
+            metadata=_stated(inputs),
         )
         return Commit(self._delta(table).version())
 
@@ -228,6 +234,10 @@ class Lakehouse(LakeLog):
                     f"{table.path}: column {name} is {found[name]}: expected {kind}; cast it before the write"
                 )
         return frame.select([f"`{name}`" for name in expected])
+
+
+def _stated(inputs: dict[str, Any] | None) -> str | None:
+    return json.dumps({INPUTS_KEY: inputs}) if inputs is not None else None
 
 
 def _type_name(kind: Any) -> str:
