@@ -58,8 +58,7 @@ def months_since_sql(codes: str = LATE_CODES, column: str = PROFILE) -> str:
 def dpd_bucket_sql(column: str = "current_dpd") -> str:
     """The days-past-due bucket, labelled as in `config.tables.DPD_BUCKETS`."""
     cases = " ".join(
-        f"when {column} <= {last} then '{label}'"
-        for last, label in zip(BUCKET_UPPER_DPD, DPD_BUCKETS, strict=False)
+        f"when {column} <= {last} then '{label}'" for last, label in zip(BUCKET_UPPER_DPD, DPD_BUCKETS, strict=False)
     )
     return f"case when {column} is null then null {cases} else '{DPD_BUCKETS[-1]}' end"
 
@@ -67,8 +66,7 @@ def dpd_bucket_sql(column: str = "current_dpd") -> str:
 def in_default_sql(column: str = PROFILE) -> str:
     """Whether the loan is in default at as_of_date: 90+ DPD, declared, charged off or coded so now."""
     return (
-        f"(loan_status in ('default', 'charged_off') or current_dpd >= 90 "
-        f"or {count_sql(DEFAULT_CODES, 1, column)} > 0)"
+        f"(loan_status in ('default', 'charged_off') or current_dpd >= 90 or {count_sql(DEFAULT_CODES, 1, column)} > 0)"
     )
 
 

@@ -35,9 +35,7 @@ def lgd_sql(covered_share: str = "collateral_cover") -> str:
 
 def exposure_sql() -> str:
     """Exposure at default: the balance of a loan on book, 0 once it is closed (term loans draw no more)."""
-    return (
-        "case when loan_status in ('current', 'delinquent', 'default') then outstanding_balance else 0D end"
-    )
+    return "case when loan_status in ('current', 'delinquent', 'default') then outstanding_balance else 0D end"
 
 
 def expected_loss(pd_12m: float, lgd: float, exposure: float) -> float:

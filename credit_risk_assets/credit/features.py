@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import polars as pl
@@ -60,16 +61,22 @@ def feature_layers() -> list[dict[str, str]]:
     ]
 
 
-@lru_cache(maxsize=1)
-def _expressions() -> tuple[tuple[pl.Expr, ...], ...]:
-    return tuple(
-        tuple(to_polars(sql).alias(name) for name, sql in layer.items()) for layer in feature_layers()
+@lru_cache(maxsize=8)
+def _expressions(wanted: frozenset[str]) -> tuple[tuple[pl.Expr, ...], ...]:
+    needed = set(wanted)
+    for layer in reversed(feature_layers()):
+        for name, sql in layer.items():
+            if name in needed:
+                needed |= columns_of(sql)
+    layers = (
+        tuple(to_polars(sql).alias(name) for name, sql in layer.items() if name in needed) for layer in feature_layers()
     )
+    return tuple(layer for layer in layers if layer)
 
 
-def add_features(tape: pl.DataFrame) -> pl.DataFrame:
-    """The tape rows with every computed feature, without Spark; columns are typed as the contract says."""
-    frame = tape.lazy()
-    for layer in _expressions():
+def add_features(tape: pl.DataFrame, wanted: Iterable[str] = BY_NAME) -> pl.DataFrame:
+    """The tape rows with computed features (all, or those wanted), without Spark; typed as the contract says."""
+    frame = tape
+    for layer in _expressions(frozenset(wanted)):
         frame = frame.with_columns(layer)
-    return frame.collect()
+    return frame

@@ -48,11 +48,11 @@ RISK_SCORE_RULES: dict[str, str] = {
 PD_PROXY_KNOTS: tuple[tuple[int, float], ...] = (
     (0, 0.005),
     (10, 0.02),
-    (20, 0.05),
-    (30, 0.10),
-    (40, 0.18),
-    (60, 0.45),
-    (80, 0.70),
+    (20, 0.06),
+    (30, 0.13),
+    (40, 0.23),
+    (60, 0.50),
+    (80, 0.75),
     (100, 1.0),
 )
 
@@ -84,8 +84,7 @@ def pd_proxy_sql(score: str = "risk_score") -> str:
 def rating_sql(pd_column: str, bounds: Sequence[float]) -> str:
     """The rating of a PD column; a PD on a bound has the worse rating."""
     cases = " ".join(
-        f"when {pd_column} < {bound}D then '{label}'"
-        for bound, label in zip(bounds, RISK_RATINGS, strict=False)
+        f"when {pd_column} < {bound}D then '{label}'" for bound, label in zip(bounds, RISK_RATINGS, strict=False)
     )
     return f"case when {pd_column} is null then null {cases} else '{RISK_RATINGS[-1]}' end"
 
@@ -105,7 +104,5 @@ def score_points(pd_12m: Any) -> NDArray[np.float64]:
     """Score points of each PD: 600 at 30 good to 1 bad, 20 points double the odds; NaN for a missing PD."""
     pds = np.clip(np.atleast_1d(np.asarray(pd_12m, dtype=float)), PD_CLIP, 1 - PD_CLIP)
     factor = POINTS_TO_DOUBLE_ODDS / math.log(2)
-    points: NDArray[np.float64] = POINTS_AT_ANCHOR + factor * (
-        np.log((1 - pds) / pds) - math.log(ANCHOR_ODDS)
-    )
+    points: NDArray[np.float64] = POINTS_AT_ANCHOR + factor * (np.log((1 - pds) / pds) - math.log(ANCHOR_ODDS))
     return points

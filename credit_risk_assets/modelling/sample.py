@@ -49,9 +49,7 @@ def _matched(history: DataFrame, full_tape_dates: Iterable[dt.date]) -> DataFram
 
 
 def _empty(history: DataFrame) -> DataFrame:
-    return history.where("false").selectExpr(
-        "*", "loan_id as _later_loan_id", f"cast(null as int) as {LABEL}"
-    )
+    return history.where("false").selectExpr("*", "loan_id as _later_loan_id", f"cast(null as int) as {LABEL}")
 
 
 def development_sample(history: DataFrame, full_tape_dates: Iterable[dt.date]) -> DataFrame:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from credit_risk_assets.config.settings import ModelSettings, Settings
 from credit_risk_assets.config.tables import CHALLENGER, CHAMPION, MODEL_NAME
@@ -98,7 +98,7 @@ def mlflow_resource(settings: Settings) -> ResourceDefinition:
         from dagster_mlflow import mlflow_tracking
 
         client(settings)
-        config = {
+        config: dict[str, Any] = {
             "experiment_name": EXPERIMENT,
             "mlflow_tracking_uri": settings.mlflow_uri,
             "env": {},
@@ -108,7 +108,7 @@ def mlflow_resource(settings: Settings) -> ResourceDefinition:
             "env_to_tag": None,
         }
         try:
-            yield from mlflow_tracking.resource_fn(context.replace_config(config))  # type: ignore[arg-type]
+            yield from cast(Any, mlflow_tracking.resource_fn)(context.replace_config(config))
         finally:
             mlflow.end_run()
 
@@ -143,12 +143,12 @@ def _signature() -> Any:
     from credit_risk_assets.modelling.prepare import NEEDED
 
     types = {"string": "string", "date": "string", "double": "double", "int": "double"}
-    inputs = [
+    inputs: list[Any] = [
         ColSpec(types[column.type], column.name, required=column.name in NEEDED)
         for column in contract.COLUMNS
         if column.name not in _OUTPUT_ONLY
     ]
-    outputs = [ColSpec("string", "loan_id", required=False)]
+    outputs: list[Any] = [ColSpec("string", "loan_id", required=False)]
     outputs += [ColSpec("double", name) for name in ("default_prediction", "default_probability")]
     outputs += [
         ColSpec("string", name, required=False)

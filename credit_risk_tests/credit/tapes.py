@@ -13,9 +13,7 @@ from credit_risk_assets.tape import contract
 POLARS_TYPES = {"string": pl.String, "date": pl.Date, "double": pl.Float64, "int": pl.Int32}
 SCHEMA = {column.name: POLARS_TYPES[column.type] for column in contract.COLUMNS}
 
-_MONEY = st.one_of(
-    st.just(0.0), st.just(0.01), st.floats(0.01, 5e6, allow_nan=False), st.integers(1, 10**6).map(float)
-)
+_MONEY = st.one_of(st.just(0.0), st.just(0.01), st.floats(0.01, 5e6, allow_nan=False), st.integers(1, 10**6).map(float))
 _PROFILES = st.one_of(
     st.just(""),
     st.text(alphabet=contract.PROFILE_CODES, max_size=contract.PROFILE_MAX_MONTHS),
@@ -51,9 +49,7 @@ def rows() -> st.SearchStrategy[dict[str, object]]:
 
 def tapes(max_rows: int = 30) -> st.SearchStrategy[pl.DataFrame]:
     """A typed tape of up to `max_rows` rows."""
-    return st.lists(rows(), min_size=1, max_size=max_rows).map(
-        lambda found: pl.DataFrame(found, schema=SCHEMA)
-    )
+    return st.lists(rows(), min_size=1, max_size=max_rows).map(lambda found: pl.DataFrame(found, schema=SCHEMA))
 
 
 def random_tape(count: int, seed: int = 7) -> pl.DataFrame:
@@ -73,17 +69,13 @@ def random_tape(count: int, seed: int = 7) -> pl.DataFrame:
             choices = column.values or ("a", "b b", "é", "loan")
             values = [str(value) for value in rng.choice(choices, count)]
         elif column.type == "int":
-            values = [
-                int(v) for v in rng.integers(int(column.minimum or 0), int(column.maximum or 130) + 1, count)
-            ]
+            values = [int(v) for v in rng.integers(int(column.minimum or 0), int(column.maximum or 130) + 1, count)]
         elif column.unit == "currency":
             values = [float(v) for v in np.round(np.exp(rng.normal(9, 2, count)), 2)]
         else:
             low = column.minimum or 0
             values = [float(v) for v in rng.uniform(low, column.maximum or max(low + 1.0, 3.0), count)]
         if not column.required:
-            values = [
-                None if gap else value for gap, value in zip(rng.random(count) < 0.1, values, strict=True)
-            ]
+            values = [None if gap else value for gap, value in zip(rng.random(count) < 0.1, values, strict=True)]
         data[column.name] = values
     return pl.DataFrame(data, schema=SCHEMA)

@@ -17,9 +17,7 @@ FIRST, SECOND, THIRD = dt.date(2022, 12, 31), dt.date(2023, 12, 31), dt.date(202
 def history(*rows: dict[str, Any]) -> pl.DataFrame:
     base = LOAN | {"origination_date": dt.date(2021, 1, 1), "payment_history_profile": "0" * 24}
     tape = pl.DataFrame([base | row for row in rows], schema=SCHEMA)
-    return add_features(tape).with_columns(
-        pl.lit("sha").alias("_source_sha256"), pl.lit("full").alias("tape_kind")
-    )
+    return add_features(tape).with_columns(pl.lit("sha").alias("_source_sha256"), pl.lit("full").alias("tape_kind"))
 
 
 def sample(sail: Any, frame: pl.DataFrame, dates: list[dt.date]) -> pl.DataFrame:

@@ -8,16 +8,12 @@ from credit_risk_assets.credit.feature import Feature
 
 def _score_band_sql() -> str:
     bands = [band for band in SCORE_BANDS if band != "unknown"]
-    cases = " ".join(
-        f"when credit_score < {int(band.split('-')[1]) + 1} then '{band}'" for band in bands[:-1]
-    )
+    cases = " ".join(f"when credit_score < {int(band.split('-')[1]) + 1} then '{band}'" for band in bands[:-1])
     return f"case when credit_score is null then 'unknown' {cases} else '{bands[-1]}' end"
 
 
 FEATURES: tuple[Feature, ...] = (
-    Feature(
-        "credit_score", "credit", "Credit score", "Bureau score.", "credit_score", unit="points", direction=-1
-    ),
+    Feature("credit_score", "credit", "Credit score", "Bureau score.", "credit_score", unit="points", direction=-1),
     Feature(
         "credit_history_months",
         "credit",

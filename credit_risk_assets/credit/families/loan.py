@@ -5,16 +5,12 @@ from __future__ import annotations
 from credit_risk_assets.credit.ecl import covered_share_sql
 from credit_risk_assets.credit.feature import Feature
 
-MONTHS_ON_BOOK = (
-    "(year(as_of_date) - year(origination_date)) * 12 + month(as_of_date) - month(origination_date)"
-)
+MONTHS_ON_BOOK = "(year(as_of_date) - year(origination_date)) * 12 + month(as_of_date) - month(origination_date)"
 QUARTER = "concat(cast(year(origination_date) as string), '-Q', cast(quarter(origination_date) as string))"
 
 FEATURES: tuple[Feature, ...] = (
     Feature("loan_purpose", "loan", "Loan purpose", "What the loan pays for.", "loan_purpose", type="string"),
-    Feature(
-        "loan_amount", "loan", "Loan amount", "Amount lent.", "loan_amount", unit="currency", direction=1
-    ),
+    Feature("loan_amount", "loan", "Loan amount", "Amount lent.", "loan_amount", unit="currency", direction=1),
     Feature(
         "term_months",
         "loan",

@@ -1,0 +1,242 @@
+"""Judges a default model: metrics with intervals, calibration tests, rating grades, and guards against leaks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from credit_risk_assets.config.settings import ModelSettings
+from credit_risk_assets.config.tables import RISK_RATINGS
+from credit_risk_assets.credit.rating import risk_rating
+from credit_risk_assets.modelling.errors import ModelDataError
+from credit_risk_assets.modelling.metrics import Ranked, measure, ranked
+
+Floats = NDArray[np.float64]
+BOOTSTRAP_REPLICATES = 200
+GUARD_ROWS = 100_000
+"""Leak guards look at this many rows at most: an AUC of 0.95 shows in far fewer."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure with its 95 % interval; the bounds are None where none is defined."""
+
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+
+
+@dataclass(frozen=True)
+class GradeTest:
+    """One rating grade: predicted against observed, with the Jeffreys interval of the observed rate."""
+
+    rating: str
+    loans: int
+    defaults: int
+    mean_pd: float
+    observed_rate: float
+    lower: float
+    upper: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the mean PD lies inside the interval."""
+        return self.lower <= self.mean_pd <= self.upper
+
+
+def _checked(label: Any, pd_12m: Any) -> tuple[NDArray[np.int64], Floats]:
+    outcomes, pds = np.asarray(label, dtype=np.int64), np.asarray(pd_12m, dtype=float)
+    if len(outcomes) != len(pds):
+        raise ModelDataError(f"evaluation: {len(outcomes)} outcomes but {len(pds)} probabilities")
+    if not 0 < outcomes.sum() < len(outcomes):
+        raise ModelDataError(f"evaluation: {len(outcomes)} rows hold only one outcome; both are needed")
+    if np.isnan(pds).any():
+        raise ModelDataError(f"evaluation: {int(np.isnan(pds).sum())} probabilities are missing")
+    return outcomes, pds
+
+
+def delong_interval(label: Any, pd_12m: Any, level: float = 0.95) -> Metric:
+    """AUC with DeLong's interval (DeLong, DeLong and Clarke-Pearson 1988, by mid-ranks)."""
+    outcomes, pds = _checked(label, pd_12m)
+    bad, good = pds[outcomes == 1], pds[outcomes == 0]
+    m, n = len(bad), len(good)
+    everyone = stats.rankdata(np.concatenate((bad, good)))
+    placed_bad = (everyone[:m] - stats.rankdata(bad)) / n
+    placed_good = 1 - (everyone[m:] - stats.rankdata(good)) / m
+    auc = float(placed_bad.mean())
+    variance = 0.0
+    if m > 1 and n > 1:
+        variance = float(placed_bad.var(ddof=1)) / m + float(placed_good.var(ddof=1)) / n
+    reach = stats.norm.ppf(0.5 + level / 2) * math.sqrt(variance)
+    return Metric(auc, max(0.0, auc - reach), min(1.0, auc + reach))
+
+
+def _bootstrap(rows: Ranked, threshold: float, replicates: int, seed: int) -> dict[str, tuple[float, float]]:
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {}
+    size = len(rows.pd)
+    for _ in range(replicates):
+        weights = np.bincount(rng.integers(0, size, size), minlength=size).astype(float)
+        if not 0 < float(np.dot(weights, rows.bad)) < weights.sum():
+            continue
+        for name, value in measure(rows, threshold, weights).items():
+            found.setdefault(name, []).append(value)
+    return {
+        name: (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))) for name, values in found.items()
+    }
+
+
+def evaluate(
+    label: Any,
+    pd_12m: Any,
+    threshold: float,
+    *,
+    replicates: int = 0,
+    seed: int = 0,
+    bounds: Sequence[float],
+) -> dict[str, Metric]:
+    """Every metric of the predictions, by name (see `metrics.measure`), and the tests of their calibration.
+
+    AUC and Gini carry DeLong's interval; with `replicates` > 0 the others carry a bootstrap interval. Beside
+    them: `hosmer_lemeshow` and `spiegelhalter_z` with their p-values, `calibration_slope` and
+    `calibration_intercept` (1 and 0 are perfect), `grades_outside` (rating grades whose mean PD lies outside the
+    Jeffreys interval), `n`. Raises `ModelDataError` where only one outcome occurs.
+    """
+    outcomes, pds = _checked(label, pd_12m)
+    rows = ranked(outcomes, pds)
+    intervals = _bootstrap(rows, threshold, replicates, seed) if replicates else {}
+    found = {
+        name: Metric(value, *intervals.get(name, (None, None))) for name, value in measure(rows, threshold).items()
+    }
+    auc = delong_interval(outcomes, pds)
+    found["auc"] = auc
+    found["gini"] = Metric(2 * auc.value - 1, 2 * (auc.lower or 0) - 1, 2 * (auc.upper or 0) - 1)
+    statistic, p_value = hosmer_lemeshow(outcomes, pds)
+    found["hosmer_lemeshow"], found["hosmer_lemeshow_p"] = Metric(statistic), Metric(p_value)
+    z, p_value = spiegelhalter(outcomes, pds)
+    found["spiegelhalter_z"], found["spiegelhalter_p"] = Metric(z), Metric(p_value)
+    slope, intercept = calibration_line(outcomes, pds)
+    found["calibration_slope"], found["calibration_intercept"] = Metric(slope), Metric(intercept)
+    grades = grade_tests(outcomes, pds, bounds)
+    found["grades_outside"] = Metric(float(sum(not grade.holds for grade in grades)))
+    found["threshold"] = Metric(threshold)
+    found["n"] = Metric(float(len(outcomes)))
+    return found
+
+
+def hosmer_lemeshow(label: Any, pd_12m: Any, groups: int = 10) -> tuple[float, float]:
+    """Statistic and p-value over equal-count groups, with as many degrees of freedom as groups.
+
+    Out of sample nothing was fitted, so none is lost; reject calibration at a small p-value.
+    """
+    outcomes, pds = _checked(label, pd_12m)
+    statistic, used = 0.0, 0
+    for rows in np.array_split(np.argsort(pds, kind="stable"), groups):
+        if not len(rows):
+            continue
+        expected = pds[rows].sum()
+        variance = expected * (1 - expected / len(rows))
+        if variance > 0:
+            statistic += float((outcomes[rows].sum() - expected) ** 2 / variance)
+            used += 1
+    return statistic, float(stats.chi2.sf(statistic, max(used, 1)))
+
+
+def spiegelhalter(label: Any, pd_12m: Any) -> tuple[float, float]:
+    """Spiegelhalter's z of the Brier score (1986) and its two-sided p-value."""
+    outcomes, pds = _checked(label, pd_12m)
+    spread = float(np.sum((1 - 2 * pds) ** 2 * pds * (1 - pds)))
+    if spread <= 0:
+        return 0.0, 1.0
+    z = float(np.sum((outcomes - pds) * (1 - 2 * pds))) / math.sqrt(spread)
+    return z, float(2 * stats.norm.sf(abs(z)))
+
+
+def calibration_line(label: Any, pd_12m: Any) -> tuple[float, float]:
+    """Slope and intercept of the outcome's log-odds on the predicted ones: 1 and 0 are perfect."""
+    from sklearn.linear_model import LogisticRegression
+
+    outcomes, pds = _checked(label, pd_12m)
+    clipped = np.clip(pds, 1e-6, 1 - 1e-6)
+    odds = np.log(clipped / (1 - clipped)).reshape(-1, 1)
+    line = LogisticRegression(C=1e6).fit(odds, outcomes)
+    return float(line.coef_[0, 0]), float(line.intercept_[0])
+
+
+def grade_tests(label: Any, pd_12m: Any, bounds: Sequence[float]) -> list[GradeTest]:
+    """Each rating grade that holds loans, best first, with the Jeffreys interval Beta(d + 1/2, n - d + 1/2)."""
+    outcomes, pds = np.asarray(label, dtype=np.int64), np.asarray(pd_12m, dtype=float)
+    ratings = risk_rating(pds, bounds)
+    tests = []
+    for rating in RISK_RATINGS:
+        inside = ratings == rating
+        loans, defaults = int(inside.sum()), int(outcomes[inside].sum())
+        if loans:
+            low, high = stats.beta.ppf((0.025, 0.975), defaults + 0.5, loans - defaults + 0.5)
+            tests.append(GradeTest(rating, loans, defaults, float(pds[inside].mean()), defaults / loans, low, high))
+    return tests
+
+
+def choose_threshold(label: Any, pd_12m: Any) -> float:
+    """The probability from which on a default is predicted: the one with the best F1 on these rows.
+
+    Choose it on calibration rows; the test rows decide nothing.
+    """
+    outcomes, pds = _checked(label, pd_12m)
+    rows = ranked(outcomes, pds)
+    bads = np.cumsum(rows.bad)[rows.ends]
+    f1 = 2 * bads / (rows.ends + 1 + bads[-1])
+    return float(rows.pd[rows.ends[int(np.argmax(f1))]])
+
+
+def _single_auc(values: NDArray[np.floating], outcomes: NDArray[np.int64]) -> float:
+    ranks = stats.rankdata(values)
+    bad = int(outcomes.sum())
+    good = len(outcomes) - bad
+    auc = (ranks[outcomes == 1].sum() - bad * (bad + 1) / 2) / (bad * good)
+    return float(max(auc, 1 - auc))
+
+
+def leak_findings(
+    matrix: NDArray[np.floating],
+    names: Sequence[str],
+    label: Any,
+    model_auc: float,
+    settings: ModelSettings,
+    ceiling_auc: float | None = None,
+) -> list[str]:
+    """What looks like the outcome among the features, one line each; empty where nothing does.
+
+    A single feature whose AUC (either way round, gaps counted as a value of their own) passes
+    `maximum_single_feature_auc`; a model above `maximum_auc`, or above `ceiling_auc`, the AUC of the true PD
+    where the data are simulated.
+    """
+    outcomes = np.asarray(label, dtype=np.int64)
+    findings = []
+    if len(outcomes) > GUARD_ROWS:
+        chosen = np.random.default_rng(settings.seed).choice(len(outcomes), GUARD_ROWS, replace=False)
+        matrix, outcomes = matrix[chosen], outcomes[chosen]
+    for place, name in enumerate(names):
+        column = matrix[:, place]
+        auc = _single_auc(np.nan_to_num(column, nan=-3e38), outcomes)
+        if auc > settings.maximum_single_feature_auc:
+            findings.append(
+                f"feature {name}: alone it has AUC {auc:.3f}, above {settings.maximum_single_feature_auc}: "
+                "it restates the outcome; take it out"
+            )
+    if model_auc > settings.maximum_auc:
+        findings.append(
+            f"model: AUC {model_auc:.3f} is above {settings.maximum_auc}: a feature knows the outcome; find it"
+        )
+    if ceiling_auc is not None and model_auc > ceiling_auc:
+        findings.append(
+            f"model: AUC {model_auc:.3f} is above {ceiling_auc:.3f}, that of the true PD: a feature knows more "
+            "than could be known"
+        )
+    return findings

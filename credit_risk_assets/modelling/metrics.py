@@ -1,0 +1,91 @@
+"""The numbers that judge a default model, from outcomes, probabilities and row weights.
+
+Rows are sorted once; a bootstrap replicate is the same rows with other weights, so that hundreds of replicates
+cost little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+ECE_BINS = 10
+_EPSILON = 1e-15
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Outcomes and probabilities from the riskiest row to the safest; `ends` closes each run of equal ones."""
+
+    bad: Floats
+    pd: Floats
+    ends: NDArray[np.intp]
+
+
+def ranked(label: NDArray[np.int64], pd_12m: Floats) -> Ranked:
+    """Sort rows from the riskiest to the safest."""
+    order = np.argsort(-pd_12m, kind="stable")
+    sorted_pd = pd_12m[order]
+    ends = np.flatnonzero(np.append(np.diff(sorted_pd) != 0, True))
+    return Ranked(label[order].astype(float), sorted_pd, ends)
+
+
+def measure(rows: Ranked, threshold: float, weights: Floats | None = None) -> dict[str, float]:
+    """Every metric of the model on these rows; at `threshold` and above a loan is predicted to default.
+
+    auc, gini = 2 auc - 1, ks = max |F_bad - F_good|, pr_auc (average precision), brier, log_loss, ece (weighted
+    mean |observed - predicted| over ten equal-count bins), mean_pd and observed_rate and their ratio,
+    accuracy, precision, recall, specificity, f1 and the share predicted bad at the threshold, capture_10 and
+    lift_10 (share of defaults, and rate over average, among the riskiest tenth), precision_at_recall_70 and
+    accuracy_at_recall_70.
+    """
+    bad, pd = rows.bad, rows.pd
+    weight = np.ones_like(pd) if weights is None else weights
+    bads, alls = np.cumsum(weight * bad), np.cumsum(weight)
+    goods = alls - bads
+    total, total_bad, total_good = float(alls[-1]), float(bads[-1]), float(goods[-1])
+    tp = np.concatenate(([0.0], bads[rows.ends])) / total_bad
+    fp = np.concatenate(([0.0], goods[rows.ends])) / total_good
+    auc = float(np.sum(np.diff(fp) * (tp[1:] + tp[:-1]) / 2))
+    precision_curve = bads[rows.ends] / np.maximum(alls[rows.ends], _EPSILON)
+    clipped = np.clip(pd, _EPSILON, 1 - _EPSILON)
+    losses = -(bad * np.log(clipped) + (1 - bad) * np.log1p(-clipped))
+
+    edges = np.searchsorted(alls, np.arange(1, ECE_BINS) * total / ECE_BINS, side="left") + 1
+    starts = np.unique(np.concatenate(([0], np.minimum(edges, len(pd) - 1))))
+    gaps = np.add.reduceat(weight * (bad - pd), starts)
+
+    cut = int(np.searchsorted(-pd, -threshold, side="right"))
+    true_bad = float(bads[cut - 1]) if cut else 0.0
+    flagged = float(alls[cut - 1]) if cut else 0.0
+    true_good = total_good - (flagged - true_bad)
+    precision = true_bad / flagged if flagged else 0.0
+    recall = true_bad / total_bad
+    mean_pd, observed = float(np.dot(weight, pd)) / total, total_bad / total
+    capture = float(np.interp(0.1 * total, alls, bads)) / total_bad
+    at_70 = int(np.searchsorted(bads, 0.7 * total_bad, side="left"))
+    return {
+        "auc": auc,
+        "gini": 2 * auc - 1,
+        "ks": float(np.max(np.abs(tp - fp))),
+        "pr_auc": float(np.sum(np.diff(tp) * precision_curve)),
+        "brier": float(np.dot(weight, (pd - bad) ** 2)) / total,
+        "log_loss": float(np.dot(weight, losses)) / total,
+        "ece": float(np.abs(gaps).sum()) / total,
+        "mean_pd": mean_pd,
+        "observed_rate": observed,
+        "pd_to_observed": mean_pd / observed,
+        "accuracy": (true_bad + true_good) / total,
+        "precision": precision,
+        "recall": recall,
+        "specificity": true_good / total_good,
+        "f1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+        "predicted_bad_share": flagged / total,
+        "capture_10": capture,
+        "lift_10": capture / 0.1,
+        "precision_at_recall_70": float(bads[at_70] / alls[at_70]),
+        "accuracy_at_recall_70": float((bads[at_70] + total_good - goods[at_70]) / total),
+    }

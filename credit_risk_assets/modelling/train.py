@@ -1,0 +1,261 @@
+"""Trains the default model: the same code for the platform's sample and for any labelled table."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from credit_risk_assets.config.settings import ModelSettings
+from credit_risk_assets.credit.feature import Feature
+from credit_risk_assets.credit.features import BY_NAME, model_features
+from credit_risk_assets.modelling.boosting import (
+    FOLDS,
+    Member,
+    fit_members,
+    held_out_margins,
+    merge,
+)
+from credit_risk_assets.modelling.calibrate import fit_calibrator
+from credit_risk_assets.modelling.encode import Encoders, fit_encoders
+from credit_risk_assets.modelling.errors import ModelDataError
+from credit_risk_assets.modelling.evaluate import Metric, choose_threshold, evaluate, leak_findings
+from credit_risk_assets.modelling.frames import Frame, as_frame
+from credit_risk_assets.modelling.model import DefaultModel, monotone_directions
+from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE
+
+TEST_BUCKETS = 5
+"""Without a second observation date one customer in this many is kept for the test."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained model with the rows each part of the training used.
+
+    `folds` numbers each row's fold; member m stops early on fold m, leaves fold m + 1 to calibration and trains
+    on the other three. `held_out` is each row's probability from the member that left it to calibration, NaN
+    where there is none.
+    """
+
+    model: DefaultModel
+    encoders: Encoders
+    members: list[Member]
+    folds: NDArray[np.int64]
+    held_out: NDArray[np.float64]
+
+    def parts(self, member: int = 0) -> dict[str, NDArray[np.bool_]]:
+        """Which rows a member used for what: three disjoint parts."""
+        early = self.folds == member
+        calibration = self.folds == self.members[member].calibration_fold
+        return {"train": ~early & ~calibration, "early_stopping": early, "calibration": calibration}
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The default model of the platform with everything its validation and registration need.
+
+    `metrics` are keyed by data set: `out_of_time` (or `out_of_sample` where the sample has one observation
+    date), `calibration` (rows as predicted by the member that had left them out) and `train`.
+    """
+
+    model: DefaultModel
+    encoders: Encoders
+    parts: dict[str, int]
+    metrics: dict[str, dict[str, Metric]]
+    test_set: str
+    test_date: dt.date
+    leaks: list[str]
+    label: NDArray[np.int64]
+    predicted: NDArray[np.float64]
+
+    @property
+    def test_metrics(self) -> dict[str, Metric]:
+        """The metrics on rows that decided nothing."""
+        return self.metrics[self.test_set]
+
+
+def assign_folds(label: NDArray[np.int64], groups: Any, seed: int) -> NDArray[np.int64]:
+    """The fold (0 to 4) of each row: by hash of its group, else stratified by outcome.
+
+    A group's rows stay together, and where they go depends on nothing but the group and the seed. Raises
+    `ModelDataError` where a fold lacks one of the outcomes.
+    """
+    if groups is not None:
+        hashed = pd.util.hash_array(np.asarray(groups, dtype=str).astype(object))
+        folds = ((hashed ^ np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33)) % np.uint64(FOLDS)
+        found = folds.astype(np.int64)
+    else:
+        found = np.empty(len(label), dtype=np.int64)
+        rng = np.random.default_rng(seed)
+        for outcome in (0, 1):
+            rows = np.flatnonzero(label == outcome)
+            found[rng.permutation(rows)] = np.arange(len(rows)) % FOLDS
+    for fold in range(FOLDS):
+        bad, size = int(label[found == fold].sum()), int((found == fold).sum())
+        if not 0 < bad < size:
+            raise ModelDataError(
+                f"training: {len(label)} rows with {int(label.sum())} defaults are too few for {FOLDS} parts; "
+                f"part {fold + 1} has {bad} defaults among {size} rows"
+            )
+    return found
+
+
+def fit(
+    frame: Frame,
+    label: NDArray[np.int64],
+    columns: Sequence[str],
+    settings: ModelSettings,
+    *,
+    groups: Any = None,
+    text: Sequence[str] | None = None,
+    directions: dict[str, int] | None = None,
+) -> Fit:
+    """Train, stop early and calibrate on one table; every part is disjoint from the others in each member.
+
+    `groups` keeps rows of one customer in one fold; `text` names categorical columns, by default those that
+    hold words; `directions` (column -> +1 or -1) makes the trees monotone there.
+    """
+    folds = assign_folds(label, groups, settings.seed)
+    encoders, matrix = fit_encoders(frame, columns, label, folds, text)
+    monotone = monotone_directions(columns, directions) if directions else None
+    members = fit_members(matrix, label, folds, settings, monotone)
+    margins = held_out_margins(members, matrix, folds)
+    known = ~np.isnan(margins)
+    calibrator = fit_calibrator(settings.calibration, margins[known], label[known])
+    held_out = np.full(len(label), np.nan)
+    held_out[known] = calibrator.probability(margins[known])
+    model = DefaultModel(
+        booster=merge(members),
+        calibrator=calibrator,
+        columns=tuple(columns),
+        usual=_medians(matrix),
+        threshold=choose_threshold(label[known], held_out[known]),
+        rating_bounds=settings.rating_pd_bounds,
+    )
+    return Fit(model, encoders, members, folds, held_out)
+
+
+def _medians(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+    medians = np.full(matrix.shape[1], np.nan)
+    for place in range(matrix.shape[1]):
+        known = matrix[~np.isnan(matrix[:, place]), place]
+        if len(known):
+            medians[place] = np.median(known)
+    return medians
+
+
+def train_default_model(
+    sample: pd.DataFrame | pl.DataFrame | pa.Table,
+    settings: ModelSettings,
+    *,
+    features: Sequence[Feature] | None = None,
+    directions: dict[str, int] | None = None,
+    replicates: int = 0,
+) -> TrainingResult:
+    """Train on the older observation dates and test on the newest, which decides nothing.
+
+    `sample` is gold/development_sample: `loan_id`, `customer_id`, `observation_date`, `default_12m` and the
+    features. Rows are put in order of (observation_date, loan_id) first, so that the result does not depend on
+    how they arrive. With a single observation date a fifth of the customers is the test. `replicates` > 0 adds
+    bootstrap intervals. Raises `ModelDataError` where the sample is too small or lacks a column.
+    """
+    chosen = tuple(features) if features is not None else model_features()
+    names = [feature.name for feature in chosen]
+    frame = as_frame(sample)
+    table = frame if isinstance(frame, pl.DataFrame) else pl.from_pandas(frame, nan_to_null=True)
+    keys = ["loan_id", "customer_id", OBSERVATION_DATE, LABEL]
+    missing = [name for name in (*keys, *names) if name not in table.columns]
+    if missing:
+        raise ModelDataError(f"development sample: the columns {', '.join(missing)} are missing")
+    table = table.select(*keys, *names).sort(OBSERVATION_DATE, "loan_id")
+    label = table[LABEL].to_numpy().astype(np.int64)
+    _check_size(label, settings)
+
+    dates = table[OBSERVATION_DATE].cast(pl.Date)
+    newest: Any = dates.max()
+    if dates.n_unique() > 1:
+        test_set, test = "out_of_time", (dates == newest).to_numpy()
+    else:
+        customers = table["customer_id"].cast(pl.String).to_numpy().astype(object)
+        hashed = pd.util.hash_array(customers)
+        test_set, test = "out_of_sample", hashed % np.uint64(TEST_BUCKETS) == 0
+    rows, test_rows = np.flatnonzero(~test), np.flatnonzero(test)
+    development, held = table[rows.tolist()], table[test_rows.tolist()]
+    trained = fit(
+        development,
+        label[rows],
+        names,
+        settings,
+        groups=development["customer_id"].to_numpy(),
+        text=[feature.name for feature in chosen if feature.type == "string"],
+        directions=directions,
+    )
+    matrix = trained.encoders.transform(held)
+    predicted = trained.model.probability(matrix)
+    metrics = _metrics(trained, label, rows, test_rows, predicted, development, test_set, settings, replicates)
+    parts = {name: int(mask.sum()) for name, mask in trained.parts().items()}
+    return TrainingResult(
+        model=trained.model,
+        encoders=trained.encoders,
+        parts=parts | {test_set: len(test_rows)},
+        metrics=metrics,
+        test_set=test_set,
+        test_date=newest,
+        leaks=leak_findings(matrix, names, label[test_rows], metrics[test_set]["auc"].value, settings),
+        label=label[test_rows],
+        predicted=predicted,
+    )
+
+
+def _check_size(label: NDArray[np.int64], settings: ModelSettings) -> None:
+    if len(label) < settings.minimum_sample_loans:
+        raise ModelDataError(
+            f"development sample: {len(label)} loans, at least {settings.minimum_sample_loans} are needed "
+            "(setting model.minimum_sample_loans); land full tapes that are twelve months apart"
+        )
+    bad = int(label.sum())
+    if bad < settings.minimum_defaults or bad == len(label):
+        raise ModelDataError(
+            f"development sample: {bad} defaults among {len(label)} loans, at least "
+            f"{settings.minimum_defaults} of both outcomes are needed (setting model.minimum_defaults)"
+        )
+
+
+def _metrics(
+    trained: Fit,
+    label: NDArray[np.int64],
+    rows: NDArray[np.intp],
+    test_rows: NDArray[np.intp],
+    predicted: NDArray[np.float64],
+    development: pl.DataFrame,
+    test_set: str,
+    settings: ModelSettings,
+    replicates: int,
+) -> dict[str, dict[str, Metric]]:
+    model, bounds = trained.model, settings.rating_pd_bounds
+    known = ~np.isnan(trained.held_out)
+    fitted = model.probability(trained.encoders.transform(development))
+    return {
+        test_set: evaluate(
+            label[test_rows],
+            predicted,
+            model.threshold,
+            replicates=replicates,
+            seed=settings.seed,
+            bounds=bounds,
+        ),
+        "calibration": evaluate(label[rows][known], trained.held_out[known], model.threshold, bounds=bounds),
+        "train": evaluate(label[rows], fitted, model.threshold, bounds=bounds),
+    }
+
+
+def business_directions(columns: Sequence[str]) -> dict[str, int]:
+    """The direction that the business expects of each feature, where it expects one."""
+    return {name: BY_NAME[name].direction for name in columns if name in BY_NAME and BY_NAME[name].direction}
