@@ -8,10 +8,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import polars as pl
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from credit_risk_assets.config.settings import Settings, read_settings
+from credit_risk_assets.config.tables import TABLES, Table
+from credit_risk_assets.definitions import build_defs
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.spark import spark_session
 from credit_risk_assets.tape.simulate import simulate
@@ -97,6 +102,32 @@ def tape(settings: Settings) -> Callable[..., Path]:
         return write_tape(folder / name, rows, **options)
 
     return write
+
+
+def run_job(platform: Platform, job: str = "main", **options: Any) -> dg.ExecuteInProcessResult:
+    """Run a job over a platform on an instance of the test's own; a failed step is in the result."""
+    defs = build_defs(platform.settings, resource_overrides={"platform": platform})
+    with dg.DagsterInstance.ephemeral() as instance:
+        return defs.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, **options)
+
+
+def failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """The checks that failed: asset and name -> severity."""
+    return {
+        f"{check.asset_key.to_user_string()} {check.check_name}": check.severity.value
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+    }
+
+
+def table_rows(platform: Platform, table: Table) -> pl.DataFrame:
+    """A table as any Delta reader sees it."""
+    return pl.DataFrame(pl.from_arrow(DeltaTable(str(platform.settings.lake / table.path)).to_pyarrow_table()))
+
+
+def table_versions(platform: Platform) -> dict[str, int | None]:
+    """The version of each table."""
+    return {table.path: platform.lake_log.version(table) for table in TABLES}
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from credit_risk_assets.assets.common import RETRY_TRANSIENT, asset_attributes, materialized
+from credit_risk_assets.assets.common import asset_attributes, materialized
 from credit_risk_assets.assets.landing import LANDING_KEY
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_TAPE, REJECTED_RECORDS
 from credit_risk_assets.resources.ingestion import FileReport, Ingestion
@@ -31,7 +31,6 @@ def _files_table(reports: list[FileReport]) -> dg.MarkdownMetadataValue:
         dg.AssetSpec(**asset_attributes(REJECTED_RECORDS), deps=[LANDING_KEY]),
         dg.AssetSpec(**asset_attributes(INGESTION_LOG), deps=[LANDING_KEY]),
     ],
-    retry_policy=RETRY_TRANSIENT,
 )
 def bronze_tables(
     context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]

@@ -15,8 +15,6 @@ OWNERS = {
     "gold": "team:credit-risk",
     "model": "team:credit-risk",
 }
-PLATFORM = "platform"
-RETRY_TRANSIENT = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 
 def asset_attributes(table: Table) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from credit_risk_assets.assets.common import RETRY_TRANSIENT, asset_attributes, materialized
+from credit_risk_assets.assets.common import asset_attributes, materialized
 from credit_risk_assets.assets.inputs import portfolio_inputs, sample_inputs
 from credit_risk_assets.config.tables import (
     DEVELOPMENT_SAMPLE,
@@ -33,7 +33,6 @@ def full_tape_dates(lakehouse: Lakehouse) -> list[date]:
         dg.AssetSpec(**asset_attributes(PORTFOLIO_KPIS), deps=[LOANS.key, LOAN_HISTORY.key]),
         dg.AssetSpec(**asset_attributes(PORTFOLIO_CUBE), deps=[LOANS.key, LOAN_HISTORY.key]),
     ],
-    retry_policy=RETRY_TRANSIENT,
 )
 def portfolio_tables(platform: dg.ResourceParam[Platform]) -> Iterator[dg.MaterializeResult[Any]]:
     """Counts and sums per segment once over the loans; key figures and cube come from them."""
@@ -50,7 +49,7 @@ def portfolio_tables(platform: dg.ResourceParam[Platform]) -> Iterator[dg.Materi
         yield materialized(lakehouse, table)
 
 
-@dg.asset(**asset_attributes(DEVELOPMENT_SAMPLE), deps=[LOAN_HISTORY.key], retry_policy=RETRY_TRANSIENT)
+@dg.asset(**asset_attributes(DEVELOPMENT_SAMPLE), deps=[LOAN_HISTORY.key])
 def development_sample(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     """Loans as they stood at each observation date, with what became of them within twelve months."""
     lakehouse = platform.lakehouse

@@ -8,7 +8,7 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql.types import DoubleType, StringType, StructField, StructType, TimestampType
 
-from credit_risk_assets.assets.common import OWNERS, RETRY_TRANSIENT, asset_attributes, materialized
+from credit_risk_assets.assets.common import OWNERS, asset_attributes, materialized
 from credit_risk_assets.assets.inputs import model_inputs, sample_suffices, score_inputs
 from credit_risk_assets.automation.jobs import MODEL_KEY
 from credit_risk_assets.config.settings import ModelSettings
@@ -131,7 +131,6 @@ def _scored(lakehouse: Lakehouse, platform: Platform) -> DataFrame:
 @dg.asset(
     **asset_attributes(LOAN_SCORES),
     deps=[LOANS.key, MODEL_KEY, MODEL_PERFORMANCE.key],
-    retry_policy=RETRY_TRANSIENT,
     output_required=False,
 )
 def loan_scores(

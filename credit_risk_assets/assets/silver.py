@@ -6,7 +6,7 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from credit_risk_assets.assets.common import RETRY_TRANSIENT, asset_attributes, materialized
+from credit_risk_assets.assets.common import asset_attributes, materialized
 from credit_risk_assets.assets.inputs import NewFiles, new_files
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_HISTORY, LOAN_TAPE, LOANS, Table
 from credit_risk_assets.credit.loan_states import loan_states, newest_rows
@@ -14,7 +14,7 @@ from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 
 
-@dg.asset(**asset_attributes(LOAN_HISTORY), deps=[LOAN_TAPE.key, INGESTION_LOG.key], retry_policy=RETRY_TRANSIENT)
+@dg.asset(**asset_attributes(LOAN_HISTORY), deps=[LOAN_TAPE.key, INGESTION_LOG.key])
 def loan_history(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     """One row per loan and as-of date; a correction of the same date replaces the row before it."""
     lakehouse = platform.lakehouse
@@ -26,7 +26,7 @@ def loan_history(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[A
     return materialized(lakehouse, LOAN_HISTORY, files_read=len(files.contents), **counts)
 
 
-@dg.asset(**asset_attributes(LOANS), deps=[LOAN_HISTORY.key], retry_policy=RETRY_TRANSIENT)
+@dg.asset(**asset_attributes(LOANS), deps=[LOAN_HISTORY.key])
 def loans(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     """The latest state of each loan; a late tape never overwrites a newer one."""
     lakehouse = platform.lakehouse

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
 from credit_risk_assets.resources.instance import open_instance
 from credit_risk_assets.resources.lakehouse import LakeLog
-from credit_risk_assets.resources.spark import EngineError, engine_facts
+from credit_risk_assets.resources.spark import engine_facts
 
 LOGGER = "progress"
 
@@ -61,16 +62,12 @@ def _run(settings: Settings, select: str | None, console: Console) -> bool:
     with open_instance(settings) as instance:
         defs = build_defs(settings, loggers={LOGGER: progress_logger(say, times)})
         job = defs.resolve_job_def("main")
-        try:
-            result = job.execute_in_process(
-                instance=instance,
-                raise_on_error=False,
-                asset_selection=_selected(defs, select) if select else None,
-                run_config={"loggers": {LOGGER: {"config": {}}}},
-            )
-        except EngineError as error:
-            say(f"error {error}")
-            return False
+        result = job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            asset_selection=_selected(defs, select) if select else None,
+            run_config={"loggers": {LOGGER: {"config": {}}}},
+        )
         checks = result.get_asset_check_evaluations()
         failures = [event for event in result.all_events if event.is_step_failure]
         for event in failures:
@@ -95,12 +92,13 @@ def _selected(defs: dg.Definitions, select: str) -> list[dg.AssetKey]:
 
 
 def _reason(event: dg.DagsterEvent) -> str:
+    """The innermost error in one line: what Python says at the end of a traceback, else the first line."""
     error: Any = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    message = (error.message if error else "no message").strip()
-    # Dagster and Spark put the kind of error first and a stack after it.
-    return message.splitlines()[0][:400] if message else "no message"
+    lines = [line.strip() for line in (error.message if error else "").splitlines() if line.strip()]
+    named = [line for line in lines[1:] if re.match(r"[\w.]+(Error|Exception|Refused): ", line)]
+    return (named[-1] if named else lines[0] if lines else "no message")[:400]
 
 
 def _print_summary(settings: Settings, console: Console, checks: Sequence[dg.AssetCheckEvaluation]) -> None:

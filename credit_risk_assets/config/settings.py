@@ -206,7 +206,10 @@ class Settings(BaseSettings):
         return self.home / "audit"
 
     def make_home(self) -> None:
-        """Make the folders of the home where they are missing."""
+        """Make the folders of the home where they are missing; the landing folder is its owner's alone."""
+        self.landing_folder.mkdir(parents=True, exist_ok=True)
+        # Raw customer ids lie here and nowhere else.
+        self.landing_folder.chmod(0o700)
         for folder in (
             self.lake,
             self.changes_folder,

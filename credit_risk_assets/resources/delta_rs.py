@@ -77,10 +77,11 @@ class DeltaRsLibrary:
         staging = Path(path).parent / f".merge-{Path(path).name}-{uuid4().hex}"
         try:
             frame.write.parquet(str(staging))
-            source = self._session.read.parquet(str(staging))
             rows = sum(pq.read_metadata(f).num_rows for f in staging.rglob("*.parquet"))
+            if not rows:
+                return {"inserted": 0, "updated": 0}
             if rows > REWRITE_SHARE * table.count():
-                return self._rewrite(path, table, source, rows, on, key)
+                return self._rewrite(path, table, self._session.read.parquet(str(staging)), rows, on, key)
             return self._upsert(table, staging, on, key)
         finally:
             shutil.rmtree(staging, ignore_errors=True)

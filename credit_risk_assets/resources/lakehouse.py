@@ -191,7 +191,18 @@ class Lakehouse(LakeLog):
             return commit, {"inserted": self.row_count(table), "updated": 0}
         if key and (known := self.sequence(table, key.application)) is not None and known >= key.sequence:
             return Commit(self._delta(table).version(), skipped=True), {"inserted": 0, "updated": 0}
-        counts = self._library.merge(self.path(table), self._guarded(table, frame), on=on, key=key)
+        frame = self._guarded(table, frame)
+        counts = self._library.merge(self.path(table), frame, on=on, key=key)
+        if key and self.sequence(table, key.application) != key.sequence:
+            # A merge that finds nothing to do commits nothing; that it was done must be known all the same.
+            self._library.write(
+                self.path(table),
+                frame.limit(0),
+                mode="append",
+                partition_by=table.partition_by,
+                key=key,
+                metadata=None,
+            )
         return Commit(self._delta(table).version()), counts
 
     def evolve(self, table: Table, frame: DataFrame) -> list[str]:

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from credit_risk_assets.config.settings import Settings, SparkSettings
 
 MINIMUM_JAVA = 17
+LOG_CONFIG = Path(__file__).parent.parent / "config" / "log4j2.properties"
 _COMMON_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
@@ -129,7 +130,7 @@ def _jvm_conf(settings: SparkSettings) -> dict[str, str]:
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
+        "spark.driver.extraJavaOptions": f"-XX:+UseParallelGC -Dlog4j2.configurationFile=file:{LOG_CONFIG}",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
@@ -170,9 +171,10 @@ def spark_session(settings: Settings) -> SparkSession:
         conf = {"spark.remote": settings.spark.remote}
     else:
         conf = _jvm_conf(settings.spark)
-    if engine in ("local", "cluster"):
-        # Java's own start-up warnings come before log settings apply.
+    if engine == "local":
+        # Without it Spark asks the network for this machine's name, and workers start the system's Python.
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     session = LazyPySparkResource(spark_config={**conf, **settings.spark.extra}).spark_session
     for key, value in _COMMON_CONF.items():
         session.conf.set(key, value)

@@ -74,9 +74,7 @@ def _quarantine(block: TapeBlock, file: Path) -> pl.DataFrame:
     if not block.ragged:
         return rejected_frame([])
     file.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(
-        os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8"
-    ) as out:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as out:
         for line in block.ragged:
             out.write(json.dumps({"row": line.row_number, "line": line.text}, ensure_ascii=False) + "\n")
     return rejected_frame(

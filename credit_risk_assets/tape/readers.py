@@ -126,9 +126,7 @@ def _first_line(file: Path, *, compressed: bool) -> list[str]:
     rows = csv.reader(io.StringIO(text))
     header = next((row for row in rows if any(cell.strip() for cell in row)), [])
     if not header or "\ufffd" in "".join(header):
-        raise TapeRefused(
-            f"{file.name}: the header is not UTF-8 text: expected a CSV header; export it again"
-        )
+        raise TapeRefused(f"{file.name}: the header is not UTF-8 text: expected a CSV header; export it again")
     return header
 
 
@@ -214,9 +212,7 @@ def _open_parquet(file: Path, required: tuple[str, ...]) -> OpenTape:
     try:
         tape = pq.ParquetFile(file)
     except (pa.ArrowInvalid, OSError) as error:
-        raise TapeRefused(
-            f"{file.name}: broken Parquet ({str(error).splitlines()[0]}); send it again"
-        ) from None
+        raise TapeRefused(f"{file.name}: broken Parquet ({str(error).splitlines()[0]}); send it again") from None
     names = check_header(file, tape.schema_arrow.names, required)
     nested = [f.name for f in tape.schema_arrow if pa.types.is_nested(f.type)]
     if nested:

@@ -160,9 +160,7 @@ def check_rows(
 
     rejected = []
     kept = [name for name in texts.columns if name not in missing and name != ROW_NUMBER]
-    for values, flags in zip(
-        texts.filter(bad).iter_rows(named=True), broken.filter(bad).iter_rows(), strict=True
-    ):
+    for values, flags in zip(texts.filter(bad).iter_rows(named=True), broken.filter(bad).iter_rows(), strict=True):
         number = values[ROW_NUMBER]
         reasons = [f"{name} is not UTF-8 text: expected UTF-8" for name in undecodable.get(number, [])] + [
             _reason(rules[i], values) for i, flag in enumerate(flags) if flag

@@ -48,7 +48,10 @@ def rejected(staged: StagedTape) -> pl.DataFrame:
         (HEADER.replace(",", ";").encode() + b"\n" + LINE.replace(",", ";").encode(), "expected commas"),
         (HEADER.replace(",", "\t").encode() + b"\n", "expected commas"),
         (f"{HEADER},loan_id\n{LINE},L1\n".encode(), "'loan_id' stands more than once"),
-        (HEADER.replace("as_of_date", "asof_date").encode() + b"\n" + LINE.encode(), "as_of_date (is 'asof_date' meant?)"),
+        (
+            HEADER.replace("as_of_date", "asof_date").encode() + b"\n" + LINE.encode(),
+            "as_of_date (is 'asof_date' meant?)",
+        ),
         (b"PAR1 but nothing behind it", "broken Parquet"),
         (b"\x1f\x8b\x08 but nothing behind it", "cannot be decompressed"),
     ],

@@ -22,7 +22,9 @@ TODAY = date(2026, 11, 23)
 def check(*rows: dict[str, Any]) -> Block:
     full = [{**GOOD_ROW, **row} for row in rows]
     names = list(dict.fromkeys(name for row in full for name in row))
-    frame = pl.DataFrame({name: [row.get(name) for row in full] for name in names}, schema=dict.fromkeys(names, pl.String))
+    frame = pl.DataFrame(
+        {name: [row.get(name) for row in full] for name in names}, schema=dict.fromkeys(names, pl.String)
+    )
     return check_rows(frame.with_row_index("_row_number", 1).cast({"_row_number": pl.Int64}), KEY, TODAY)
 
 

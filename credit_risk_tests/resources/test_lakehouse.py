@@ -1,0 +1,158 @@
+"""The guarded lake: what is written once stays once, and a frame that does not fit is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from credit_risk_assets.config.tables import Table
+from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse, LakehouseError, LakeLog
+from credit_risk_assets.resources.platform import Platform
+
+TABLE = Table("silver", "things", "Things.", ("kind",))
+
+
+def frame(lakehouse: Lakehouse, rows: list[tuple[Any, ...]], schema: str = "id long, kind string, value double") -> Any:
+    return lakehouse.session.createDataFrame(rows, schema)
+
+
+def held(lakehouse: Lakehouse) -> dict[int, tuple[str, float]]:
+    table = pl.DataFrame(pl.from_arrow(DeltaTable(lakehouse.path(TABLE)).to_pyarrow_table()))
+    assert table["id"].is_unique().all()
+    return {row["id"]: (row["kind"], row["value"]) for row in table.iter_rows(named=True)}
+
+
+@pytest.fixture
+def lakehouse(platform: Platform) -> Lakehouse:
+    return platform.lakehouse
+
+
+def test_the_same_append_twice_lands_once(lakehouse: Lakehouse) -> None:
+    rows = frame(lakehouse, [(1, "a", 1.0)])
+    first = lakehouse.append(TABLE, rows, key=IdempotenceKey("file/x"))
+    second = lakehouse.append(TABLE, rows, key=IdempotenceKey("file/x"))
+    assert (first.version, second.version, second.skipped) == (0, 0, True)
+    assert lakehouse.append(TABLE, rows, key=IdempotenceKey("file/y")).version == 1
+    assert lakehouse.row_count(TABLE) == 2
+
+
+def test_a_missing_an_unknown_and_a_mistyped_column_are_refused_and_nothing_is_written(lakehouse: Lakehouse) -> None:
+    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
+    with pytest.raises(LakehouseError, match="silver/things: the frame lacks value"):
+        lakehouse.append(TABLE, frame(lakehouse, [(1, "a")], "id long, kind string"))
+    with pytest.raises(LakehouseError, match="silver/things: unknown columns extra"):
+        lakehouse.append(
+            TABLE, frame(lakehouse, [(1, "a", 1.0, "x")], "id long, kind string, value double, extra string")
+        )
+    with pytest.raises(LakehouseError, match="column value is string: expected double"):
+        lakehouse.append(TABLE, frame(lakehouse, [(1, "a", "x")], "id long, kind string, value string"))
+    assert lakehouse.version(TABLE) == 0
+
+
+def test_columns_are_written_by_name_whatever_their_order(lakehouse: Lakehouse) -> None:
+    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
+    lakehouse.append(TABLE, frame(lakehouse, [(2.0, 2, "b")], "value double, id long, kind string"))
+    assert held(lakehouse) == {1: ("a", 1.0), 2: ("b", 2.0)}
+
+
+def test_evolution_is_an_explicit_step(lakehouse: Lakehouse) -> None:
+    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
+    wider = frame(lakehouse, [(2, "b", 2.0, "x")], "id long, kind string, value double, extra string")
+    assert lakehouse.evolve(TABLE, wider) == ["extra"]
+    assert lakehouse.evolve(TABLE, wider) == []
+    lakehouse.append(TABLE, wider)
+    assert sorted(row[0] or "" for row in lakehouse.read(TABLE).select("extra").collect()) == ["", "x"]
+
+
+def test_partition_values_survive_odd_characters_and_gaps(lakehouse: Lakehouse) -> None:
+    kinds = ["a b", "a/b", "a=b", "ä%20", None]
+    lakehouse.append(TABLE, frame(lakehouse, [(n, kind, 1.0) for n, kind in enumerate(kinds)]))
+    assert [held(lakehouse)[n][0] for n in range(len(kinds))] == kinds
+    assert lakehouse.read(TABLE).where("kind = 'a/b'").count() == 1
+    assert lakehouse.read(TABLE).where("kind is null").count() == 1
+
+
+def test_statistics_let_readers_skip_files_and_never_rows(lakehouse: Lakehouse) -> None:
+    for start in (0, 100, 200):
+        lakehouse.append(TABLE, frame(lakehouse, [(start + n, "a", float(n)) for n in range(10)]))
+    delta = DeltaTable(lakehouse.path(TABLE))
+    actions = pa.table(delta.get_add_actions(flatten=True)).to_pydict()
+    assert sorted(zip(actions["min.id"], actions["max.id"], strict=True)) == [(0, 9), (100, 109), (200, 209)]
+    assert sum(actions["num_records"]) == 30
+    assert lakehouse.read(TABLE).where("id between 105 and 202").count() == 8
+
+
+def test_overwrite_from_the_same_inputs_is_skipped(lakehouse: Lakehouse) -> None:
+    rows = frame(lakehouse, [(1, "a", 1.0)])
+    assert lakehouse.overwrite(TABLE, rows, inputs={"silver/loans": 3}).skipped is False
+    assert lakehouse.overwrite(TABLE, rows, inputs={"silver/loans": 3}).skipped is True
+    assert lakehouse.version(TABLE) == 0
+    other = frame(lakehouse, [(7, "b", 1.0)])
+    assert lakehouse.overwrite(TABLE, other, inputs={"silver/loans": 4}).version == 1
+    assert held(lakehouse) == {7: ("b", 1.0)}
+    assert lakehouse.inputs(TABLE) == {"silver/loans": 4}
+
+
+def test_inputs_are_still_known_after_maintenance(lakehouse: Lakehouse) -> None:
+    for n in range(3):
+        lakehouse.append(TABLE, frame(lakehouse, [(n, "a", 1.0)]), inputs={"n": n})
+    lakehouse.maintain(TABLE)
+    assert lakehouse.inputs(TABLE) == {"n": 2}
+    assert lakehouse.row_count(TABLE) == 3
+
+
+def test_restore_brings_an_earlier_version_back(lakehouse: Lakehouse) -> None:
+    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
+    lakehouse.append(TABLE, frame(lakehouse, [(2, "a", 1.0)]))
+    lakehouse.restore(TABLE, 0)
+    assert held(lakehouse) == {1: ("a", 1.0)}
+
+
+def test_a_merge_with_a_known_sequence_changes_nothing(lakehouse: Lakehouse) -> None:
+    lakehouse.merge(TABLE, frame(lakehouse, [(1, "a", 1.0)]), on=["id"], key=IdempotenceKey("silver", 5))
+    commit, counts = lakehouse.merge(
+        TABLE, frame(lakehouse, [(1, "b", 9.0)]), on=["id"], key=IdempotenceKey("silver", 5)
+    )
+    assert commit.skipped
+    assert counts == {"inserted": 0, "updated": 0}
+    assert held(lakehouse) == {1: ("a", 1.0)}
+
+
+def test_a_table_that_is_not_there_says_what_to_run(lakehouse: Lakehouse) -> None:
+    with pytest.raises(LakehouseError, match="silver/things: no such table yet; run `credit-risk refresh`"):
+        lakehouse.read(TABLE)
+    assert LakeLog(lakehouse.root).rows(TABLE, ["id"]) == []
+    assert LakeLog(lakehouse.root).version(TABLE) is None
+
+
+changes = st.lists(
+    st.dictionaries(st.integers(0, 12), st.tuples(st.sampled_from("abc"), st.floats(-5, 5)), min_size=1, max_size=13),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=changes)
+def test_merges_leave_what_a_dictionary_would_hold(
+    platform: Platform, tmp_path_factory: pytest.TempPathFactory, changes: list[dict[int, tuple[str, float]]]
+) -> None:
+    """Small merges copy the touched files, large ones rewrite the table: both are the same upsert."""
+    real = platform.lakehouse
+    lakehouse = Lakehouse(real.session, real._library, tmp_path_factory.mktemp("lake"))
+    seed = {n: ("z", 0.0) for n in range(100, 140)}
+    expected: dict[int, tuple[str, float]] = {}
+    for number, change in enumerate([seed, *changes]):
+        rows = [(key, kind, value) for key, (kind, value) in change.items()]
+        _, counts = lakehouse.merge(TABLE, frame(lakehouse, rows), on=["id"], key=IdempotenceKey("silver", number))
+        new = set(change) - set(expected)
+        assert counts == {"inserted": len(new), "updated": len(change) - len(new)}
+        expected.update(change)
+        assert held(lakehouse) == expected
+        assert lakehouse.sequence(TABLE, "silver") == number
