@@ -228,7 +228,7 @@ def test_the_model_page_shows_the_metrics_with_their_intervals(address: str, ope
     page = open_tab(f"{address}/model").page
     expect(page.locator("#model-auc .kpi-value")).to_have_text("0.812")
     expect(page.locator("#model-auc .kpi-foot")).to_contain_text("0.795 to 0.829")
-    expect(page.locator("#metric-table tbody tr")).to_have_count(6)
+    expect(page.locator("[id^=metrics-] tbody tr")).to_have_count(6)
 
 
 def test_the_quality_page_shows_checks_ties_reasons_and_files(address: str, open_tab: Callable[..., Tab]) -> None:

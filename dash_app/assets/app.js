@@ -94,7 +94,7 @@
       var states = Array.prototype.slice.call(arguments, -KEYS.length);
       marks.forEach(function (mark) {
         var place = KEYS.indexOf(mark[0]), now = states[place] || [];
-        if (mark[1] === undefined) { return; }
+        if (mark[1] === undefined || mark[1] === null) { return; }
         // a second click on the same mark takes the filter away
         nothing[place] = now.length === 1 && now[0] === mark[1] && marks.length === 1 ? [] : [mark[1]];
       });

@@ -91,22 +91,34 @@ def risk_by_purpose(cube: Cube, filters: Filters, measure: str, currency: str) -
     return Chart(figure, note)
 
 
+REGIONS_SHOWN = 24
+"""Smaller regions are drawn as one: their tiles could not be read."""
+
+
 def region_treemap(cube: Cube, filters: Filters, currency: str) -> Chart:
     """Concentration: balance by region, shaded by expected loss over balance."""
     sums = cube.by(filters, "region").filter(pl.col("balance") > 0).sort("balance", descending=True)
     if sums.height == 0:
         return Chart(blank(NO_LOAN), NO_LOAN)
     whole = float(sums["balance"].sum())
-    shares = [v / whole for v in sums["balance"]]
-    rates = [loss / b for loss, b in sums.select("expected_loss", "balance").iter_rows()]
+    hhi = sum((float(balance) / whole) ** 2 for balance in sums["balance"])
+    rows: list[tuple[str, str | None, float, float]] = [
+        (text.label(region), region, balance, loss)
+        for region, balance, loss in sums.select("region", "balance", "expected_loss").iter_rows()
+    ]
+    if len(rows) > REGIONS_SHOWN:
+        small = rows[REGIONS_SHOWN - 1 :]
+        merged = (f"{len(small)} others", None, sum(row[2] for row in small), sum(row[3] for row in small))
+        rows = [*rows[: REGIONS_SHOWN - 1], merged]
+    rates = [loss / balance for _, _, balance, loss in rows]
     tree = {
         "type": "treemap",
-        "labels": [text.label(r) for r in sums["region"]],
-        "parents": [""] * sums.height,
-        "values": [float(v) for v in sums["balance"]],
+        "labels": [name for name, _, _, _ in rows],
+        "parents": [""] * len(rows),
+        "values": [balance for _, _, balance, _ in rows],
         "customdata": [
-            [text.money(b, currency), text.percent(s), text.percent(rate, 2), region]
-            for b, s, rate, region in zip(sums["balance"], shares, rates, sums["region"], strict=True)
+            [text.money(balance, currency), text.percent(balance / whole), text.percent(rate, 2), region]
+            for (_, region, balance, _), rate in zip(rows, rates, strict=True)
         ],
         "texttemplate": "<b>%{label}</b><br>%{customdata[0]}<br>%{customdata[1]}",
         "hovertemplate": "<b>%{label}</b><br>%{customdata[0]}, %{customdata[1]} of the balance<br>"
@@ -120,9 +132,8 @@ def region_treemap(cube: Cube, filters: Filters, currency: str) -> Chart:
         "tiling": {"pad": 2},
         "pathbar": {"visible": False},
     }
-    hhi = sum(share * share for share in shares)
     note = (
-        f"{text.label(sums['region'][0])} holds {text.percent(shares[0])}; "
+        f"{rows[0][0]} holds {text.percent(rows[0][2] / whole)}; "
         f"concentration index (HHI) {hhi:.2f}. Darker: higher expected loss."
     )
     return Chart({"data": [tree], "layout": layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})}, note)

@@ -139,6 +139,8 @@ def score_distribution(cube: Cube, filters: Filters) -> Chart:
     whole = sum(loans)
     if not whole:
         return Chart(blank(NO_LOAN), NO_LOAN)
+    if whole == loans[-1]:
+        return Chart(blank("No loan has a bureau score."), "The tape brings no bureau scores.")
     shown = [i for i, band in enumerate(SCORE_BANDS) if band != UNKNOWN or loans[i]]
     bands = [SCORE_BANDS[i] for i in shown]
     bars = {
@@ -166,11 +168,7 @@ def score_distribution(cube: Cube, filters: Filters) -> Chart:
     }
     known = whole - loans[-1]
     weak = sum(loans[:3])
-    note = (
-        f"{text.percent(weak / known)} of the scored loans lie below 660 points."
-        if known
-        else "No loan has a bureau score."
-    )
+    note = f"{text.percent(weak / known)} of the scored loans lie below 660 points."
     return Chart(figure, note)
 
 

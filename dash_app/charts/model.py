@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 import polars as pl
 
 from dash_app.charts.style import BLUE, GREY, INK, RATING_COLOURS, SKY, Chart, axis, blank, layout
@@ -117,7 +119,7 @@ def reasons(frame: pl.DataFrame) -> Chart:
     """The main reasons of the riskiest loans."""
     if frame.height == 0:
         return Chart(blank("No reasons recorded."), "No loan is rated High or Very High.")
-    names = [str(name) if len(str(name)) <= 40 else f"{str(name)[:39]}…" for name in frame["reason"]]
+    names = ["<br>".join(wrap(str(name), 34)) for name in frame["reason"]]
     loans = [int(n) for n in frame["loans"]]
     bars = {
         "type": "bar",
@@ -141,4 +143,4 @@ def reasons(frame: pl.DataFrame) -> Chart:
             yaxis=axis(type="category", ticksuffix="  ", range=[max(len(names), 5) - 0.5, -0.5]),
         ),
     }
-    return Chart(figure, f"First reason of the loans rated High or Very High; most often {names[0]}.")
+    return Chart(figure, f"First reason of the loans rated High or Very High; most often: {frame['reason'][0]}.")

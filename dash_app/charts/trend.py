@@ -71,7 +71,7 @@ def portfolio_growth(cube: Cube, filters: Filters, currency: str) -> Chart:
             barmode="stack",
             annotations=marks,
             showlegend=True,
-            bargap=0.45 if few else 0.15,
+            bargap=0.75 if len(tapes) == 1 else 0.45 if few else 0.15,
             xaxis=axis(type="category"),
             yaxis=axis(
                 showgrid=True,
@@ -133,7 +133,7 @@ def default_rate_trend(kpi: Kpi, target: float) -> Chart:
                     "xref": "paper",
                     "x": 0,
                     "y": target,
-                    "yshift": 9,
+                    "yshift": -9 if values[0] >= target else 9,  # away from the line
                     "xanchor": "left",
                     "showarrow": False,
                     "font": {"size": 11.5, "color": MUTED},
@@ -181,7 +181,7 @@ def originations(cube: Cube, filters: Filters) -> Chart:
         "layout": layout(
             barmode="stack",
             showlegend=True,
-            bargap=0.12,
+            bargap=0.8 if len(quarters) == 1 else 0.12,
             xaxis=axis(
                 type="category",
                 tickvals=quarters[::wide],

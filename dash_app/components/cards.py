@@ -56,7 +56,9 @@ def _change(kpi: Kpi) -> html.Span:
     said = {"better": f"{size} {good}", "worse": f"{size} {bad}", "same": "unchanged"}[verdict]
     before = f"{text.quantity(kpi.previous, kpi.definition.unit)} on {text.day(kpi.previous_as_of)}"
     badge = html.Span([html.Span(f"{arrow} ", **aria(hidden="true")), said], className=f"badge {verdict}", title=before)
-    return html.Span([badge, html.Span(f"vs {text.day(kpi.previous_as_of)}", className="kpi-since")], className="kpi-change")
+    return html.Span(
+        [badge, html.Span(f"vs {text.day(kpi.previous_as_of)}", className="kpi-since")], className="kpi-change"
+    )
 
 
 def _target(kpi: Kpi, target: float | None) -> html.Span | None:

@@ -24,7 +24,7 @@ def stamp(
         [
             html.Span("", className=f"dot {'stale' if stale else 'fresh'}", **aria(hidden="true")),
             html.Span(f"Data as of {text.day(as_of)}", className="stamp-date"),
-            html.Span(f"stale: {(today - as_of).days} days old" if stale and as_of else "", className="stamp-stale"),
+            html.Span(f"stale: {(today - as_of).days:,} days old" if stale and as_of else "", className="stamp-stale"),
             html.Span(
                 ["refreshed ", html.Time(text.age(newest), dateTime=newest.isoformat() if newest else "")],
                 title=text.moment(newest),

@@ -32,17 +32,59 @@ HEADLINES = {
     "brier": ("Brier score", "Mean squared error of the probability; lower is better."),
     "ece": ("Calibration error", "Mean gap of predicted and observed default rate over ten equal groups."),
 }
+GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "ranking": (
+        "Ranking",
+        "How well bad loans are told from good ones.",
+        ("auc", "gini", "ks", "pr_auc", "lift_10", "capture_10"),
+    ),
+    "probabilities": (
+        "Probabilities",
+        "Whether predicted defaults happen as often as predicted.",
+        (
+            "brier",
+            "log_loss",
+            "ece",
+            "mean_pd",
+            "observed_rate",
+            "pd_to_observed",
+            "calibration_slope",
+            "calibration_intercept",
+            "hosmer_lemeshow",
+            "hosmer_lemeshow_p",
+            "spiegelhalter_z",
+            "spiegelhalter_p",
+            "grades_outside",
+        ),
+    ),
+    "decisions": ("Decisions", "What a cut-off at the threshold gets right.", ()),
+}  # the last group takes what the others leave
 LABELS = {
     **{key: label for key, (label, _) in HEADLINES.items()},
     "pr_auc": "PR AUC",
-    "log_loss": "Log loss",
-    "n": "Loans",
-    "bad_rate": "Observed default rate",
+    "lift_10": "Lift, riskiest 10 %",
+    "capture_10": "Bads in riskiest 10 %",
     "mean_pd": "Mean predicted PD",
+    "observed_rate": "Observed default rate",
+    "pd_to_observed": "Predicted over observed",
+    "hosmer_lemeshow": "Hosmer-Lemeshow χ²",
+    "hosmer_lemeshow_p": "Hosmer-Lemeshow p",
+    "spiegelhalter_z": "Spiegelhalter z",
+    "spiegelhalter_p": "Spiegelhalter p",
+    "grades_outside": "Grades outside interval",
+    "n": "Loans",
+    "threshold": "Decision threshold",
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "specificity": "Specificity",
     "f1": "F1",
+    "predicted_bad_share": "Share predicted bad",
+    "precision_at_recall_70": "Precision at 70 % recall",
+    "accuracy_at_recall_70": "Accuracy at 70 % recall",
 }
-COUNTS = {"n", "defaults", "loans"}
-SHARES = {"bad_rate", "mean_pd", "ece"}
+COUNTS = {"n", "defaults", "loans", "grades_outside", "leak_findings"}
+SHARES = {"bad_rate", "observed_rate", "mean_pd", "ece", "predicted_bad_share", "capture_10", "threshold"}
 
 
 def layout(**_query: Any) -> html.Div:
@@ -55,20 +97,7 @@ def layout(**_query: Any) -> html.Div:
                 chart_card("ratings", "Rating distribution", width=7, height=260),
                 chart_card("loss-by-rating", "Expected loss by rating", width=6, height=260),
                 chart_card("top-reasons", "Why loans are rated risky", width=6, height=260),
-                html.Section(
-                    [
-                        html.Div(html.H2("Metrics", className="card-title"), className="card-heading"),
-                        html.P("Value with its 95 % interval where one was computed.", className="card-note"),
-                        html.Div(
-                            id="metric-table",
-                            className="table-scroll",
-                            tabIndex=0,
-                            role="region",
-                            **aria(label="Metrics"),
-                        ),
-                    ],
-                    className="card span-12",
-                ),
+                *[_section(name, title, note) for name, (title, note, _) in GROUPS.items()],
             ],
             className="grid",
         ),
@@ -86,11 +115,11 @@ def register(app: Dash) -> None:
         Output("model-stats", "children"),
         *[Output(name, "figure") for name in CHARTS],
         *[Output(f"{name}-note", "children") for name in CHARTS],
-        Output("metric-table", "children"),
+        *[Output(f"metrics-{name}", "children") for name in GROUPS],
         Input(ids.VERSIONS, "data"),
     )
     def render(_token: str) -> list[Any]:
-        return guarded(_render, 3 + 2 * len(CHARTS))
+        return guarded(_render, 2 + 2 * len(CHARTS) + len(GROUPS))
 
 
 def _render() -> list[Any]:
@@ -120,7 +149,7 @@ def _render() -> list[Any]:
         _stats(found, snapshot),
         *[chart.figure for chart in made],
         *[chart.note for chart in made],
-        _metrics(found),
+        *_tables(found),
     ]
 
 
@@ -152,9 +181,17 @@ def _interval(name: str, lower: float | None, upper: float | None) -> str:
     return f"95 %: {lower:.3f} to {upper:.3f}"
 
 
-def _metrics(found: Performance) -> html.Table:
-    order = {name: place for place, name in enumerate(LABELS)}
-    names = sorted(found.metrics["metric"].unique().to_list(), key=lambda name: (order.get(name, 99), name))
+def _tables(found: Performance) -> list[html.Table]:
+    """One table per group of metrics."""
+    measured = set(found.metrics["metric"])
+    grouped = [name for _, _, names in GROUPS.values() for name in names]
+    rest = tuple(
+        sorted(measured - set(grouped), key=lambda name: (list(LABELS).index(name) if name in LABELS else 99, name))
+    )
+    return [_metrics(found, [name for name in names or rest if name in measured]) for _, _, names in GROUPS.values()]
+
+
+def _metrics(found: Performance, names: list[str]) -> html.Table:
     columns = [Column("Metric", "metric")] + [Column(text.label(s), s, right=True) for s in found.data_sets]
     rows = []
     for name in names:
@@ -166,13 +203,30 @@ def _metrics(found: Performance) -> html.Table:
     return table(columns, rows)
 
 
+def _section(name: str, title: str, note: str) -> html.Section:
+    return html.Section(
+        [
+            html.Div(html.H2(title, className="card-title"), className="card-heading"),
+            html.P(note, className="card-note"),
+            html.Div(
+                id=f"metrics-{name}",
+                className="table-scroll",
+                tabIndex=0,
+                role="region",
+                **aria(label=f"{title} metrics"),
+            ),
+        ],
+        className="card span-4",
+    )
+
+
 def _cell(name: str, value: float | None, lower: float | None, upper: float | None) -> Any:
     if value is None:
         return text.NONE
-    if name in COUNTS or (value > 1 and float(value).is_integer()):
+    if name in COUNTS:
         return text.count(value)
-    shown = text.percent(value, 2) if name in SHARES else f"{value:.4f}"
+    shown = text.percent(value, 2) if name in SHARES else f"{value:.4f}".replace("-", "−")
     if lower is None or upper is None:
         return shown
     pair = (text.percent(lower, 2), text.percent(upper, 2)) if name in SHARES else (f"{lower:.3f}", f"{upper:.3f}")
-    return html.Span([shown, html.Small(f"  {pair[0]} – {pair[1]}")])
+    return html.Span([shown, html.Br(), html.Small(f"{pair[0]} – {pair[1]}")])

@@ -29,14 +29,9 @@ def layout(**_query: Any) -> html.Div:
         html.Div(id="quality-stats", className="kpi-grid"),
         html.Div(
             [
-                _section("Asset checks", "checks", 8),
-                html.Div(
-                    [
-                        _section("Reconciliation", "ties", 12),
-                        _section("Refused rows by reason", "reasons", 12),
-                    ],
-                    className="span-4 column",
-                ),
+                _section("Reconciliation", "ties", 7),
+                _section("Refused rows by reason", "reasons", 5),
+                _section("Asset checks", "checks", 12, "table-scroll tall"),
                 _section("Files taken", "files", 12),
             ],
             className="grid",
@@ -45,14 +40,14 @@ def layout(**_query: Any) -> html.Div:
     return page(NAME, TITLE, body)
 
 
-def _section(title: str, name: str, width: int) -> html.Section:
+def _section(title: str, name: str, width: int, scroll: str = "table-scroll") -> html.Section:
     return html.Section(
         [
             html.Div(html.H2(title, className="card-title"), className="card-heading"),
             html.P(id=f"{name}-note", className="card-note"),
-            html.Div(id=f"{name}-table", className="table-scroll", tabIndex=0, **aria(label=title), role="region"),
+            html.Div(id=f"{name}-table", className=scroll, tabIndex=0, **aria(label=title), role="region"),
         ],
-        className=f"card span-{width}",
+        className=f"card tall-card span-{width}",
     )
 
 
@@ -118,7 +113,7 @@ def _stats(
         stat_card(
             "Newest tape",
             text.day(as_of),
-            f"{age} days old, {'within' if fresh else 'over'} the limit of {limit}" if age is not None else "no tape",
+            f"{age:,} days old, {'within' if fresh else 'over'} the limit of {limit}" if age is not None else "no tape",
             "better" if fresh else "worse",
         )
     )
@@ -169,8 +164,8 @@ def _checks(frame: pl.DataFrame) -> tuple[Any, Any]:
                 "state": _state(check["passed"], check["severity"]),
                 "check": html.Span(_sentence(check["check_name"]), title=check["check_name"]),
                 "asset": html.Code(check["asset"]),
-                "found": html.Span(_short(check["observed"]), title=_more(check)),
-                "expected": html.Span(_short(check["expected"]), title=check["expected"] or ""),
+                "found": html.Span(_short(check["observed"], 60), title=_more(check)),
+                "expected": html.Span(_short(check["expected"], 60), title=check["expected"] or ""),
                 "failed": failed,
                 "runs": html.Img(src=_strip(check["history"]), alt=_history(check["history"]), height=14),
             }
@@ -186,12 +181,18 @@ def _ties(ties: list[quality.Tie]) -> tuple[Any, Any]:
     rows = [
         {
             "state": _state(tie.holds, "ERROR"),
-            "what": html.Span([html.B(tie.name), html.Br(), html.Small(f"{tie.left} = {tie.right}")]),
-            "left": html.Span([_amount(tie.left_value), html.Br(), _amount(tie.right_value)], className="pair"),
+            "what": tie.name,
+            "left": html.Span([html.Small(f"{tie.left}  "), _amount(tie.left_value)]),
+            "right": html.Span([html.Small(f"{tie.right}  "), _amount(tie.right_value)]),
         }
         for tie in ties
     ]
-    columns = [Column("State", "state"), Column("Sum", "what"), Column("Values", "left", right=True)]
+    columns = [
+        Column("State", "state"),
+        Column("Sum", "what"),
+        Column("From", "left", right=True),
+        Column("To", "right", right=True),
+    ]
     return "From the files read to the gold tables.", table(columns, rows)
 
 
@@ -241,7 +242,7 @@ def _files(frame: pl.DataFrame) -> tuple[Any, Any]:
                 "ties": _state(bool(entry["ties"]), "ERROR"),
                 "bytes": f"{(entry.get('bytes') or 0) / 1e6:,.1f}{text.SPACE}MB",
                 "new": ", ".join(new) if isinstance(new, list) else (new or text.NONE),
-                "when": text.moment(entry["started_at"]),
+                "when": html.Span(text.moment(entry["started_at"]), className="one-line"),
                 "message": html.Span(_short(entry.get("message"), 60), title=entry.get("message") or ""),
             }
         )
@@ -267,8 +268,13 @@ def _plural(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
+_ACRONYMS = {"auc", "dpd", "ead", "ece", "lgd", "pd"}
+
+
 def _sentence(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    words = [word.upper() if word in _ACRONYMS else word for word in name.split("_")]
+    sentence = " ".join(words)
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _short(value: Any, width: int = 42) -> str:
