@@ -24,7 +24,7 @@ class Report:
 def report(loans: Population, snapshot: Snapshot, generator: np.random.Generator) -> Report:
     """The bureau's report of a month; the draw covers every loan, so that it depends on no selection."""
     noise = generator.standard_normal((3, len(loans)), dtype=np.float32)
-    return Report(snapshot, noise[:, loans.head], generator.poisson(0.7, len(loans))[loans.head])
+    return Report(snapshot, noise[:, loans.head], generator.poisson(0.3, len(loans))[loans.head])
 
 
 def bureau_columns(

@@ -54,10 +54,8 @@ EMPLOYMENT_SHARES = (0.66, 0.14, 0.10, 0.06, 0.04)
 EMPLOYMENT_EFFECTS = (-0.15, 0.15, 0.25, -0.10, 0.80)
 EDUCATION = ("high_school", "some_college", "bachelor", "master", "doctorate")
 EDUCATION_SHARES = (0.36, 0.30, 0.23, 0.09, 0.02)
-EDUCATION_EFFECTS = (0.10, 0.05, -0.10, -0.20, -0.20)
 REGIONS = ("Northeast", "Midwest", "South", "West")
 REGION_SHARES = (0.17, 0.21, 0.39, 0.23)
-REGION_EFFECTS = (-0.05, 0.0, 0.10, -0.05)
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Chain:
     `exp(prepay + …)`. η = slope·index + frailty + stress·S + macro + seasoning(months on book).
     """
 
-    slope: float = 1.0
+    slope: float = 1.05
     frailty_sd: float = 0.50
     stress: float = 2.7
     stress_enter: float = -4.2
@@ -77,7 +75,7 @@ class Chain:
     stress_frailty: float = 0.35
     stress_macro: float = 0.5
     stress_leave: float = 0.08
-    roll: tuple[float, ...] = (-3.66, 0.05, -0.92, 0.20, 0.90, 1.60, 2.20)
+    roll: tuple[float, ...] = (-3.71, 0.05, -0.92, 0.20, 0.90, 1.60, 2.20)
     cure: tuple[float, ...] = (-30.0, 0.80, 0.45, 0.15, -0.60, -0.90, -1.10)
     back: tuple[float, ...] = (-30.0, -30.0, -0.60, -0.50, -0.60, -0.90, -1.20)
     prepay: float = -4.8
@@ -88,19 +86,19 @@ class Chain:
     season_fall: float = 0.25
     season_fall_from: float = 14.0
     season_fall_months: float = 24.0
-    frailty_keep: float = 0.92
+    frailty_keep: float = 0.94
     frailty_noise: float = 1.8
-    stress_keep: float = 0.50
-    stress_noise: float = 0.7
+    stress_keep: float = 0.60
+    stress_noise: float = 0.66
     scar_keep: float = 0.93
-    score_frailty: float = 40.0
-    score_stress: float = 30.0
+    score_frailty: float = 44.0
+    score_stress: float = 20.0
     score_scar: float = 16.0
     score_noise: float = 3.0
-    utilization_stress: float = 0.12
-    utilization_scar: float = 0.03
+    utilization_stress: float = 0.08
+    utilization_scar: float = 0.02
     utilization_noise: float = 0.015
-    inquiries_stress: float = 2.5
+    inquiries_stress: float = 4.0
     debt_stress: float = 0.05
 
 
@@ -108,7 +106,7 @@ class Chain:
 class Severity:
     """What comes back after charge-off: the sale of the collateral, and collections on the rest."""
 
-    sale_mean: float = -0.42
+    sale_mean: float = -0.60
     sale_sd: float = 0.22
     sale_costs: float = 0.08
     sale_months: float = 2.5
@@ -126,8 +124,8 @@ class Parameters:
     growth: float = 0.006
     second_loan: float = 0.18
     third_loan: float = 0.04
-    index_centre: float = 0.24
-    index_scale: float = 1.0357
+    index_centre: float = 0.256
+    index_scale: float = 1.0295
     chain: Chain = Chain()
     severity: Severity = Severity()
 

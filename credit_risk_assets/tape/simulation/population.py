@@ -7,13 +7,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from credit_risk_assets.tape.simulation.parameters import (
-    EDUCATION_EFFECTS,
     EDUCATION_SHARES,
     EMPLOYMENT_EFFECTS,
     EMPLOYMENT_SHARES,
     HISTORY_MONTHS,
     PURPOSES,
-    REGION_EFFECTS,
     REGION_SHARES,
     Parameters,
 )
@@ -140,9 +138,7 @@ def draw_population(generator: np.random.Generator, months: np.ndarray, paramete
     ltv = np.clip(ltv, 0.30, 1.40)
     collateral = np.where(secured, np.round(amount / ltv, -2), 0.0)
 
-    index = risk_index(
-        z, utilization, dti, wealth, age, purpose, short_term, secured, ltv, employment, education, region
-    )
+    index = risk_index(z, utilization, dti, wealth, employment_years, purpose, short_term, secured, ltv, employment)
     index = (index - parameters.index_centre) / parameters.index_scale
     order = np.argsort(months, kind="stable")
     place = np.empty(loans, np.int32)
@@ -185,33 +181,27 @@ def risk_index(
     utilization: np.ndarray,
     dti: np.ndarray,
     wealth: np.ndarray,
-    age: np.ndarray,
+    employment_years: np.ndarray,
     purpose: np.ndarray,
     term: np.ndarray,
     secured: np.ndarray,
     ltv: np.ndarray,
     employment: np.ndarray,
-    education: np.ndarray,
-    region: np.ndarray,
 ) -> np.ndarray:
     """The observed part of the hazard, before centring: linear terms, categories and interactions.
 
-    Without the interactions a logistic regression would be the best model there is.
+    Without the interactions a logistic regression would be the best model there is. Age, education, region and
+    family have no say of their own: they go with risk only as they go with income, tenure and score.
     """
     linear = -0.50 * z + 0.20 * (utilization - 0.5) / 0.25 + 0.22 * (dti - 0.27) / 0.1 - 0.2 * wealth
     linear = linear + 0.12 * (term - 45) / 15
-    categories = (
-        np.array(EMPLOYMENT_EFFECTS, F32)[employment]
-        + np.array(EDUCATION_EFFECTS, F32)[education]
-        + np.array(REGION_EFFECTS, F32)[region]
-        + np.array([p.effect for p in PURPOSES], F32)[purpose]
-    )
+    categories = np.array(EMPLOYMENT_EFFECTS, F32)[employment] + np.array([p.effect for p in PURPOSES], F32)[purpose]
     business = np.array([p.name == "business" for p in PURPOSES])[purpose]
     interactions = (
         0.60 * ((utilization > 0.7) & (z < -0.2))
         + 0.55 * ((dti > 0.35) & (wealth < -0.3))
         + 0.50 * (business & (employment != 0))
-        + 0.50 * ((age < 30) & (term >= 60))
+        + 0.50 * ((employment_years < 2) & (term >= 60))
         + 0.60 * (secured & (ltv > 1.08))
         + 0.25 * np.sin(2.2 * z)
     )
