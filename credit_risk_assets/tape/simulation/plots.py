@@ -49,7 +49,8 @@ def vintages(made: Report, file: Path) -> Path:
         if name in made.by_category:
             right.plot(made.by_category[name] * 100, color=colour, linestyle=style, label=name)
     right.set(xlabel="months after the tape", title="performing loans, by risk category")
-    right.legend(frameon=False)
+    if made.by_category:
+        right.legend(frameon=False)
     return _save(figure, file)
 
 
