@@ -1,4 +1,4 @@
-"""Gradient-boosted trees: several members on parts of the data, merged into one booster.
+"""Gradient-boosted trees and a line beside them: several members on parts of the data, merged into one model.
 
 Each member trains on three of five folds, stops early on the fourth and leaves the fifth to calibration, so that
 every row serves all three purposes in different members and no purpose twice in one. The merged booster is the
@@ -16,6 +16,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from credit_risk_assets.config.settings import ModelSettings
+from credit_risk_assets.modelling.linear import LinearPart, fit_linear, fit_scale
 
 FOLDS = 5
 SINGLE_MEMBER_FROM_ROWS = 300_000
@@ -29,6 +30,7 @@ class Member:
     """One trained member and the fold it left to calibration."""
 
     booster: xgb.Booster
+    line: LinearPart
     trees: int
     calibration_fold: int
 
@@ -54,33 +56,48 @@ def _parameters(settings: ModelSettings, label: NDArray[np.int64], member: int) 
     }
 
 
-def _fit_member(
+def _boost(
     matrix: NDArray[np.float32],
     label: NDArray[np.int64],
     folds: NDArray[np.int64],
-    member: int,
+    count: int,
     settings: ModelSettings,
     monotone: tuple[int, ...] | None,
-) -> Member:
-    stopping, calibration = member, (member + 1) % FOLDS
-    training = (folds != stopping) & (folds != calibration)
-    parameters = _parameters(settings, label[training], member)
-    if monotone is not None:
-        parameters["monotone_constraints"] = monotone
-    train = xgb.QuantileDMatrix(matrix[training], label[training], nthread=settings.threads)
-    early = xgb.QuantileDMatrix(
-        matrix[folds == stopping], label[folds == stopping], ref=train, nthread=settings.threads
-    )
-    booster = xgb.train(
-        parameters,
-        train,
-        num_boost_round=settings.n_estimators,
-        evals=[(early, "early_stopping")],
-        early_stopping_rounds=settings.early_stopping_rounds,
-        verbose_eval=False,
-    )
-    trees = booster.best_iteration + 1
-    return Member(booster[:trees], trees, calibration)
+) -> list[xgb.Booster]:
+    """Grow all members round by round and stop them together, where their early-stopping folds agree on average.
+
+    One fold of a small table holds few defaults, and stopping by it alone would stop anywhere.
+    """
+    boosters: list[xgb.Booster] = []
+    trains: list[xgb.QuantileDMatrix] = []
+    checks: list[xgb.QuantileDMatrix] = []
+    for member in range(count):
+        training, stopping = _training_rows(folds, member), folds == member
+        parameters = _parameters(settings, label[training], member)
+        if monotone is not None:
+            parameters["monotone_constraints"] = monotone
+        train = xgb.QuantileDMatrix(matrix[training], label[training], nthread=settings.threads)
+        check = xgb.QuantileDMatrix(matrix[stopping], label[stopping], ref=train, nthread=settings.threads)
+        boosters.append(xgb.Booster(parameters, [train, check]))
+        trains.append(train)
+        checks.append(check)
+    sign = 1.0 if settings.balance_classes else -1.0
+    best, best_round = -np.inf, 0
+    for number in range(settings.n_estimators):
+        reached = 0.0
+        for booster, train, check in zip(boosters, trains, checks, strict=True):
+            booster.update(train, number)
+            reached += sign * float(str(booster.eval(check)).rsplit(":", 1)[1]) / count
+        if reached > best:
+            best, best_round = reached, number
+        elif number - best_round >= settings.early_stopping_rounds:
+            break
+    return [booster[: best_round + 1] for booster in boosters]
+
+
+def _training_rows(folds: NDArray[np.int64], member: int) -> NDArray[np.bool_]:
+    training: NDArray[np.bool_] = (folds != member) & (folds != (member + 1) % FOLDS)
+    return training
 
 
 def fit_members(
@@ -92,17 +109,24 @@ def fit_members(
 ) -> list[Member]:
     """Train the members; `folds` numbers each row's fold 0 to 4 and every fold holds both outcomes."""
     count = FOLDS if len(label) < SINGLE_MEMBER_FROM_ROWS else 1
-    return [_fit_member(matrix, label, folds, member, settings, monotone) for member in range(count)]
+    scale = fit_scale(matrix, settings.seed)
+    members = []
+    for member, booster in enumerate(_boost(matrix, label, folds, count, settings, monotone)):
+        training = _training_rows(folds, member)
+        line = fit_linear(scale, matrix[training], label[training], settings.seed, monotone)
+        members.append(Member(booster, line, booster.num_boosted_rounds(), (member + 1) % FOLDS))
+    return members
 
 
 def held_out_margins(
     members: list[Member], matrix: NDArray[np.float32], folds: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """For each row the margin of the member that left it to calibration; NaN where there is none."""
-    margins = np.full(len(folds), np.nan)
+    """For each row both margins (trees, line) of the member that left it to calibration; NaN where there is none."""
+    margins = np.full((len(folds), 2), np.nan)
     for member in members:
         rows = folds == member.calibration_fold
-        margins[rows] = member.booster.inplace_predict(matrix[rows], predict_type="margin")
+        margins[rows, 0] = member.booster.inplace_predict(matrix[rows], predict_type="margin")
+        margins[rows, 1] = member.line.margin(matrix[rows])
     return margins
 
 

@@ -1,4 +1,4 @@
-"""The default model: trees, calibrator and the threshold of a yes or no."""
+"""The default model: trees, line, calibrator and the threshold of a yes or no."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from credit_risk_assets.modelling.calibrate import Calibrator
+from credit_risk_assets.modelling.linear import LinearPart
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +24,7 @@ class DefaultModel:
     """
 
     booster: xgb.Booster
+    line: LinearPart
     calibrator: Calibrator
     columns: tuple[str, ...]
     usual: Floats
@@ -31,31 +33,29 @@ class DefaultModel:
     version: str = ""
     facts: dict[str, str] = field(default_factory=dict)
 
-    def margin(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Uncalibrated log-odds of each row."""
-        if not len(matrix):
-            return np.empty(0, dtype=np.float32)
-        margins: NDArray[np.float32] = self.booster.inplace_predict(matrix, predict_type="margin")
-        return margins
-
     def probability(self, matrix: NDArray[np.float32]) -> Floats:
         """Calibrated probability of default of each row."""
-        return self.calibrator.probability(self.margin(matrix))
+        if not len(matrix):
+            return np.empty(0)
+        trees = self.booster.inplace_predict(matrix, predict_type="margin")
+        return self.calibrator.probability(trees, self.line.margin(matrix))
 
     def contributions(self, matrix: NDArray[np.float32], *, exact: bool = False) -> NDArray[np.float32]:
         """What each column adds to each row's log-odds (rows x columns), without the constant.
 
-        Approximate (Saabas) by default: exact SHAP values take 200 times as long on a portfolio.
+        The trees' share is approximate (Saabas) by default: exact SHAP values take 200 times as long on a portfolio.
         """
         if not len(matrix):
             return np.empty((0, len(self.columns)), dtype=np.float32)
         values: NDArray[np.float32] = self.booster.predict(
             xgb.DMatrix(matrix), pred_contribs=True, approx_contribs=not exact
         )
-        return values[:, :-1]
+        weights = self.calibrator
+        shares = weights.tree_weight * values[:, :-1] + weights.linear_weight * self.line.contributions(matrix)
+        return shares.astype(np.float32)
 
     def importance(self) -> dict[str, float]:
-        """Share of each column in the total gain of all splits, the largest first."""
+        """Share of each column in the total gain of all splits of the trees, the largest first."""
         gain = self.booster.get_score(importance_type="total_gain")
         shares = {self.columns[int(key[1:])]: float(np.ravel(value)[0]) for key, value in gain.items()}
         total = sum(shares.values()) or 1.0

@@ -162,11 +162,12 @@ def find_outcome(column: pd.Series, bad: str | None) -> tuple[NDArray[np.int64],
     """Outcome per row (1 = bad), the bad value as written, and whether it was guessed.
 
     Without `bad`, the value whose word says bad is taken, else the one beside a word that says good, else the
-    rarer one. Raises `ModelDataError` where the column holds no two values or lacks `bad`.
+    rarer one. No value may be missing. Raises `ModelDataError` where the column holds no two values or lacks
+    `bad`.
     """
     name = column.name
-    if column.isna().any():
-        raise ModelDataError(f"label {name}: {int(column.isna().sum())} rows have no value; drop or fill them")
+    if column.empty:
+        raise ModelDataError(f"label {name}: no row has a value")
     words = column.map(_word)
     counts = words.value_counts()
     if len(counts) == 1:
@@ -180,7 +181,8 @@ def find_outcome(column: pd.Series, bad: str | None) -> tuple[NDArray[np.int64],
     if len(counts) > 2:
         raise ModelDataError(f"label {name}: {len(counts)} values ({shown}); name the bad one with --bad")
     values = list(counts.index)
-    said_bad = [value for value in values if value in BAD_WORDS]
+    # 1 means bad beside 0 only: 1 and 2, or -1 and 1, say nothing, and the rarer one is taken
+    said_bad = [value for value in values if value in BAD_WORDS and (value != "1" or "0" in values)]
     said_good = [value for value in values if value in GOOD_WORDS]
     if len(said_bad) == 1:
         chosen = said_bad[0]
@@ -251,7 +253,9 @@ def evaluate_table(
             raise ModelDataError(f"column {name}: not in the table, which has {near}")
     if folds < 2:
         raise ModelDataError(f"folds {folds}: at least 2 are needed")
-    frame = frame.reset_index(drop=True)
+    labelled = frame[label].notna() & (frame[label].astype(str).str.strip() != "")
+    unlabelled = int((~labelled).sum())
+    frame = frame[labelled].reset_index(drop=True)
     outcome, bad_value, guessed = find_outcome(frame[label], bad)
     few = min(int(outcome.sum()), len(outcome) - int(outcome.sum()))
     if len(frame) < MINIMUM_ROWS or few < max(MINIMUM_PER_OUTCOME, 2 * folds):
@@ -260,6 +264,8 @@ def evaluate_table(
             f"{max(MINIMUM_PER_OUTCOME, 2 * folds)} of each outcome are needed"
         )
     features, dropped = clean_features(frame.drop(columns=[label, *drop]))
+    if unlabelled:
+        dropped[f"{unlabelled} rows"] = f"{label} has no value"
     if group and group in features.columns:
         features = features.drop(columns=group)
     if features.empty:

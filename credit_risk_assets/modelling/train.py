@@ -28,6 +28,7 @@ from credit_risk_assets.modelling.encode import Encoders, fit_encoders
 from credit_risk_assets.modelling.errors import ModelDataError
 from credit_risk_assets.modelling.evaluate import Metric, choose_threshold, evaluate, leak_findings
 from credit_risk_assets.modelling.frames import Frame, as_frame
+from credit_risk_assets.modelling.linear import mean_of
 from credit_risk_assets.modelling.model import DefaultModel, monotone_directions
 from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE
 
@@ -127,12 +128,13 @@ def fit(
     monotone = monotone_directions(columns, directions) if directions else None
     members = fit_members(matrix, label, folds, settings, monotone)
     margins = held_out_margins(members, matrix, folds)
-    known = ~np.isnan(margins)
-    calibrator = fit_calibrator(settings.calibration, margins[known], label[known])
+    known = ~np.isnan(margins[:, 0])
+    calibrator = fit_calibrator(settings.calibration, margins[known, 0], margins[known, 1], label[known])
     held_out = np.full(len(label), np.nan)
-    held_out[known] = calibrator.probability(margins[known])
+    held_out[known] = calibrator.probability(margins[known, 0], margins[known, 1])
     model = DefaultModel(
         booster=merge(members),
+        line=mean_of([member.line for member in members]),
         calibrator=calibrator,
         columns=tuple(columns),
         usual=_medians(matrix),

@@ -127,10 +127,11 @@ def test_calibration_undoes_weighted_classes(method: str) -> None:
     truth = rng.normal(-2.5, 1.0, 60_000)
     label = (rng.random(60_000) < 1 / (1 + np.exp(-truth))).astype(np.int64)
     inflated = 1.4 * truth + 2.0
-    calibrator = fit_calibrator(method, inflated[:30_000], label[:30_000])  # type: ignore[arg-type]
-    found = calibrator.probability(inflated[30_000:])
+    nothing = np.zeros(60_000)
+    calibrator = fit_calibrator(method, inflated[:30_000], nothing[:30_000], label[:30_000])  # type: ignore[arg-type]
+    found = calibrator.probability(inflated[30_000:], nothing[30_000:])
     assert found.mean() == pytest.approx(label[30_000:].mean(), rel=0.05)
-    assert (np.diff(calibrator.probability(np.sort(inflated))) >= 0).all()
+    assert (np.diff(calibrator.probability(np.sort(inflated), nothing)) >= 0).all()
     assert 0 < found.min() <= found.max() < 1
 
 
