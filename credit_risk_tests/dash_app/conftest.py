@@ -124,7 +124,7 @@ def open_tab(context) -> Iterator[Callable[..., Tab]]:  # type: ignore[no-untype
         page = context.new_page()
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(30_000)
         tab = Tab(page)
         tabs.append(tab)
         page.on("console", lambda m: tab.errors.append(m.text) if m.type == "error" else None)

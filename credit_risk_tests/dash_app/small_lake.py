@@ -271,7 +271,7 @@ def write_quality(lake: Path, states: pl.DataFrame) -> None:
             }
             for i in range(rejected)
         ]
-    write(lake, t.INGESTION_LOG, pl.DataFrame(log))
+    write(lake, t.INGESTION_LOG, pl.DataFrame(log, schema_overrides={"new_columns": pl.List(pl.String)}))
     schema = {
         "reasons": pl.List(pl.String),
         "raw": pl.String,

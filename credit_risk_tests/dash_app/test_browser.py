@@ -22,6 +22,7 @@ from dash_app.data.filters import BY_KEY, Filters
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
+expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
 
 HIGH = pl.col("risk_category").is_in(["High", "Very High"])
 DPD = pl.col("current_dpd")

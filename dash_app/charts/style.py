@@ -77,7 +77,6 @@ def layout(**more: Any) -> dict[str, Any]:
             "itemdoubleclick": False,
         },
         "bargap": 0.35,
-        "transition": {"duration": 0},
     }
     return {**base, **more}
 
