@@ -67,7 +67,7 @@ class Chain:
     `exp(prepay + …)`. η = slope·index + frailty + stress·S + macro + seasoning(months on book).
     """
 
-    slope: float = 1.05
+    slope: float = 1.02
     frailty_sd: float = 0.50
     stress: float = 2.7
     stress_enter: float = -4.2
@@ -75,7 +75,7 @@ class Chain:
     stress_frailty: float = 0.35
     stress_macro: float = 0.5
     stress_leave: float = 0.08
-    roll: tuple[float, ...] = (-3.71, 0.05, -0.92, 0.20, 0.90, 1.60, 2.20)
+    roll: tuple[float, ...] = (-3.69, 0.05, -0.92, 0.20, 0.90, 1.60, 2.20)
     cure: tuple[float, ...] = (-30.0, 0.80, 0.45, 0.15, -0.60, -0.90, -1.10)
     back: tuple[float, ...] = (-30.0, -30.0, -0.60, -0.50, -0.60, -0.90, -1.20)
     prepay: float = -4.8

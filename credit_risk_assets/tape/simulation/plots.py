@@ -50,7 +50,8 @@ def vintages(made: Report, file: Path) -> Path:
             right.plot(made.by_category[name] * 100, color=colour, linestyle=style, label=name)
     right.set(xlabel="months after the tape", title="performing loans, by risk category")
     if made.by_category:
-        right.legend(frameon=False)
+        right.set_ylim(top=95)
+        right.legend(frameon=False, ncols=2, loc="upper left")
     return _save(figure, file)
 
 
