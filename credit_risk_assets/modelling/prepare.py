@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+from numpy.typing import NDArray
 
 from credit_risk_assets.credit.features import BY_NAME, add_features
 from credit_risk_assets.modelling.errors import ModelDataError
@@ -24,30 +25,33 @@ ROW = "_row"
 REASON = "_reason"
 
 
-def _typed(values: pd.Series, column: contract.Column) -> tuple[pl.Series, np.ndarray]:
-    """The column in its contract type, and which given values could not be read."""
-    given = values.notna().to_numpy()
+def _typed(values: pd.Series, column: contract.Column) -> tuple[pl.Series, NDArray[np.bool_] | None]:
+    """The column in its contract type, and which given values could not be read (None where all could)."""
     if column.type == "string":
-        texts = [str(value).strip() if known else None for value, known in zip(values, given, strict=True)]
-        found = pl.Series(column.name, [text or None for text in texts], dtype=pl.String)
-        return found, np.zeros(len(values), dtype=bool)
+        texts = [str(value).strip() if isinstance(value, str) or pd.notna(value) else None for value in values]
+        return pl.Series(column.name, [text or None for text in texts], dtype=pl.String), None
     if column.type == "date":
-        if pd.api.types.is_datetime64_any_dtype(values):
-            found = pl.Series(column.name, values.to_numpy()).cast(pl.Date)
-        else:
-            found = pl.Series(column.name, [_date(value) for value in values], dtype=pl.Date)
-        return found, given & found.is_null().to_numpy()
-    if pd.api.types.is_numeric_dtype(values):
+        if values.dtype.kind == "M":
+            return pl.Series(column.name, values.to_numpy()).cast(pl.Date), None
+        found = pl.Series(column.name, [_date(value) for value in values], dtype=pl.Date)
+        bad = values.notna().to_numpy() & found.is_null().to_numpy()
+        return found, bad if bad.any() else None
+    if values.dtype.kind in "fiu" and isinstance(values.dtype, np.dtype):
+        numbers = values.to_numpy(dtype=float)
+        bad = np.isinf(numbers)
+    elif pd.api.types.is_numeric_dtype(values):
         numbers = values.to_numpy(dtype=float, na_value=np.nan)
+        bad = np.isinf(numbers)
     else:
-        blank = values.map(lambda value: isinstance(value, str) and not value.strip()).to_numpy(dtype=bool)
-        given &= ~blank
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    bad = given & ~np.isfinite(numbers)
+        blank = values.map(lambda value: isinstance(value, str) and not value.strip()).to_numpy(dtype=bool)
+        bad = ~np.isfinite(numbers) & values.notna().to_numpy() & ~blank
     if column.type == "int":
         bad |= np.isfinite(numbers) & ((numbers != np.floor(numbers)) | (np.abs(numbers) > 2**31 - 1))
-    found = pl.Series(column.name, np.where(bad, np.nan, numbers)).fill_nan(None)
-    return found.cast(_TYPES[column.type]), bad
+    if bad.any():
+        numbers = np.where(bad, np.nan, numbers)
+    found = pl.Series(column.name, numbers, nan_to_null=True)
+    return found if column.type == "double" else found.cast(pl.Int32), bad if bad.any() else None
 
 
 def _date(value: Any) -> dt.date | None:
@@ -137,7 +141,7 @@ def prepare(loans: pd.DataFrame, features: Sequence[str] = ()) -> pl.DataFrame:
         if column.name in loans.columns:
             found, bad = _typed(loans[column.name], column)
             columns.append(found)
-            if bad.any():
+            if bad is not None:
                 kind = {"date": "date (YYYY-MM-DD)", "int": "whole number"}.get(column.type, "number")
                 texts = [
                     f"{column.name} '{value}' is no {kind}" if wrong else None
@@ -149,11 +153,11 @@ def prepare(loans: pd.DataFrame, features: Sequence[str] = ()) -> pl.DataFrame:
     tape = pl.DataFrame(columns)
     complaint = pl.coalesce(*(pl.lit(series) for series in unread), _COMPLAINT)
     wanted = features or tuple(BY_NAME)
-    tape = add_features(tape.with_columns(complaint.alias(REASON), *_NEW_LOAN), wanted)
+    tape = add_features(tape.with_columns_seq(complaint.alias(REASON), *_NEW_LOAN), wanted)
     given = [name for name in wanted if name in loans.columns and name not in contract.BY_NAME]
     fills = []
     for name in given:
         feature = contract.Column(name, BY_NAME[name].type, "")
         values, _ = _typed(loans[name], feature)
         fills.append(pl.coalesce(pl.col(name), pl.lit(values)).alias(name))
-    return tape.with_columns(fills)
+    return tape.with_columns(fills) if fills else tape

@@ -24,6 +24,8 @@ from credit_risk_assets.modelling.prepare import REASON, prepare
 
 EXPLAINED_RATINGS = ("High", "Very High")
 """Ratings whose loans carry reason codes."""
+EXACT_REASONS_UP_TO = 100
+"""Up to this many rows scored in process have exact reasons; more have the approximate ones of the portfolio."""
 REASON_COLUMNS = tuple(f"reason_{place}" for place in range(1, MAX_REASONS + 1))
 SCORE_SCHEMA = (
     "loan_id string, as_of_date date, pd_12m double, risk_rating string, score_points double, "
@@ -55,7 +57,8 @@ class _Scored:
 
 
 def _in_default(rows: pl.DataFrame) -> NDArray[np.bool_]:
-    return rows.select(to_polars(in_default_sql()).fill_null(value=False)).to_series().to_numpy().astype(bool)
+    found = rows.select_seq(to_polars(in_default_sql()).fill_null(value=False)).to_series().to_numpy()
+    return found.astype(bool)
 
 
 def _score(rows: pl.DataFrame, model: DefaultModel, encoders: Encoders, *, explain: bool, exact: bool) -> _Scored:
@@ -88,24 +91,22 @@ def score_new_loans(
     default has probability 1. Raises `ModelDataError` where a needed column is missing altogether.
     """
     loans = df.reset_index(drop=True)
-    result = pd.DataFrame({"loan_id": loans["loan_id"]} if "loan_id" in loans else None, index=loans.index)
     rows = prepare(loans, model.columns)
     unusable = rows[REASON].is_not_null().to_numpy()
-    scored = _score(rows, model, encoders, explain=explain, exact=len(rows) <= 100)
+    scored = _score(rows, model, encoders, explain=explain, exact=len(rows) <= EXACT_REASONS_UP_TO)
     pds = np.where(unusable, np.nan, scored.pd_12m)
-    result["default_prediction"] = pd.Series((pds >= model.threshold).astype("int64")).astype("Int64")
-    result.loc[unusable, "default_prediction"] = pd.NA
-    result["default_probability"] = pds
-    result["risk_rating"] = [None if bad else rating for rating, bad in zip(scored.rating, unusable, strict=True)]
-    result["reason"] = rows[REASON].to_numpy()
+    columns: dict[str, Any] = {"loan_id": loans["loan_id"].to_numpy()} if "loan_id" in loans else {}
+    columns["default_prediction"] = pd.arrays.IntegerArray((pds >= model.threshold).astype("int64"), unusable.copy())
+    columns["default_probability"] = pds
+    columns["risk_rating"] = [None if bad else rating for rating, bad in zip(scored.rating, unusable, strict=True)]
+    columns["reason"] = rows[REASON].to_list()
     if explain:
         for place, name in enumerate(REASON_COLUMNS):
-            result[name] = [
+            columns[name] = [
                 texts[place] if place < len(texts) and not bad else None
                 for texts, bad in zip(scored.reasons, unusable, strict=True)
             ]
-    result.index = df.index
-    return result
+    return pd.DataFrame(columns, index=df.index).astype(dict.fromkeys(("risk_rating", "reason"), object))
 
 
 def dump_model(model: DefaultModel, encoders: Encoders) -> bytes:
