@@ -18,7 +18,7 @@ from credit_risk_assets.tape.simulation import columns
 from credit_risk_assets.tape.simulation.blocks import BlockTask, simulate_block, tape_months
 from credit_risk_assets.tape.simulation.timeline import last_month_end, month_end
 
-AS_OF = date(2026, 10, 31)
+AS_OF = date(2022, 10, 31)
 LOANS = 4_000
 
 
@@ -45,12 +45,12 @@ def test_the_latest_tape_has_exactly_the_loans_asked_for(made: tuple[Path, Simul
     out, result = made
     assert sorted(path.name for path in out.iterdir()) == [
         "loan_portfolio_data.csv",
-        "loan_portfolio_data_2024-10-31.csv",
-        "loan_portfolio_data_2025-10-31.csv",
+        "loan_portfolio_data_2020-10-31.csv",
+        "loan_portfolio_data_2021-10-31.csv",
         "loan_portfolio_sample.csv",
     ]
     assert result.rows[AS_OF] == LOANS == read(out / "loan_portfolio_data.csv").height
-    assert result.rows[date(2024, 10, 31)] < result.rows[date(2025, 10, 31)] < LOANS
+    assert result.rows[date(2020, 10, 31)] < result.rows[date(2021, 10, 31)] < LOANS
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -189,7 +189,7 @@ def test_csv_and_parquet_hold_the_same_values_and_another_seed_others(
 
 def test_asking_for_more_tapes_or_the_truth_changes_no_row(made: tuple[Path, SimulationResult], tmp_path: Path) -> None:
     simulate(LOANS, tmp_path / "t", as_of=AS_OF, tapes=5, truth=tmp_path / "sealed")
-    for name in ("loan_portfolio_data.csv", "loan_portfolio_data_2024-10-31.csv"):
+    for name in ("loan_portfolio_data.csv", "loan_portfolio_data_2020-10-31.csv"):
         assert (tmp_path / "t" / name).read_bytes() == (made[0] / name).read_bytes()
 
 
@@ -214,7 +214,7 @@ def test_by_default_the_latest_tape_is_of_the_last_month_end() -> None:
     [
         ({"loans": 0}, "loans 0: expected 1 or more"),
         ({"tapes": 9}, "tapes 9: expected 1 to 6"),
-        ({"as_of": date(2026, 10, 30)}, "as-of 2026-10-30: no month-end; expected one such as 2026-10-31"),
+        ({"as_of": date(2022, 10, 30)}, "as-of 2022-10-30: no month-end; expected one such as 2022-10-31"),
         ({"as_of": date(2999, 12, 31)}, "in the future"),
         ({"format": "xlsx"}, "format xlsx: expected csv or parquet"),
         ({"seed": -1}, "seed -1"),

@@ -21,8 +21,8 @@ from credit_risk_assets.tape.simulation.rows import on_tape, tape_rows
 from credit_risk_assets.tape.simulation.standing import at_month_end
 from credit_risk_assets.tape.simulation.timeline import month_end
 
-AS_OF = date(2026, 1, 31)
-NOW = datetime(2026, 3, 10, tzinfo=UTC)
+AS_OF = date(2023, 1, 31)
+NOW = datetime(2023, 3, 10, tzinfo=UTC)
 PORTFOLIO = Portfolio(2_000, 4, AS_OF)
 LEDGER = ("loan_status", "outstanding_balance", "total_paid", "recoveries", "charge_off_amount", "default_date")
 
@@ -65,7 +65,7 @@ def test_at_a_months_end_the_events_fold_into_the_chains_own_tape(month: int) ->
 
 def test_change_files_applied_to_a_tape_give_the_next_one(home: Path) -> None:
     january = read(home / "landing" / "loan_portfolio_data.csv")
-    february = read(home / "landing" / "loan_portfolio_data_2026-02-28.csv")
+    february = read(home / "landing" / "loan_portfolio_data_2023-02-28.csv")
     changes = pl.concat(read(file) for file in sorted((home / "landing" / "changes").iterdir()))
     state = pl.concat([january, changes]).group_by("loan_id", maintain_order=True).last().select("loan_id", *LEDGER)
     joined = february.join(state, on="loan_id", suffix="_folded")
@@ -94,10 +94,10 @@ def test_what_did_not_change_is_in_no_change_file(home: Path) -> None:
 @settings(max_examples=12, deadline=None)
 @given(start=st.integers(0, 27 * 24), hours=st.integers(1, 24))
 def test_rows_agree_with_themselves_at_any_moment(start: int, hours: int) -> None:
-    begin = datetime(2026, 2, 1, tzinfo=UTC) + timedelta(hours=start)
+    begin = datetime(2023, 2, 1, tzinfo=UTC) + timedelta(hours=start)
     window = Window(begin, begin + timedelta(hours=hours))
     for source in sources(Portfolio(300, 4, AS_OF), 84):
-        events = month_events(source, date(2026, 2, 28))
+        events = month_events(source, date(2023, 2, 28))
         rows = frame(window_rows(PORTFOLIO, source, events, window))
         dpd, status = pl.col("current_dpd"), pl.col("loan_status")
         closed = status.is_in(contract.CLOSED_STATUSES)
@@ -116,8 +116,8 @@ def test_rows_agree_with_themselves_at_any_moment(start: int, hours: int) -> Non
 
 def test_no_default_inside_a_month_is_unknown_to_the_month_end_codes() -> None:
     for source in sources(PORTFOLIO, 84):
-        events = month_events(source, date(2026, 2, 28))
-        begin = datetime(2026, 2, 1, tzinfo=UTC)
+        events = month_events(source, date(2023, 2, 28))
+        begin = datetime(2023, 2, 1, tzinfo=UTC)
         for day in range(28):
             end = begin + timedelta(days=day, hours=20)
             rows = frame(rows_at(PORTFOLIO, source, events, Window(begin, end), None))
@@ -131,15 +131,15 @@ def test_time_goes_on_from_call_to_call_whatever_the_length_of_the_stretch(tmp_p
     first = simulate_changes(tmp_path, 4, portfolio=PORTFOLIO, now=NOW)
     second = simulate_changes(tmp_path, 8, now=NOW)
     assert (first.until, second.since) == (second.since, first.until)
-    assert second.until == datetime(2026, 2, 1, 12, tzinfo=UTC)
-    name = "loan_portfolio_changes_20260201T0400Z.csv"
+    assert second.until == datetime(2023, 2, 1, 12, tzinfo=UTC)
+    name = "loan_portfolio_changes_20230201T0400Z.csv"
     same = home / "landing" / "changes" / name
     assert (tmp_path / "landing" / "changes" / name).read_bytes() == same.read_bytes()
 
 
 def test_the_future_is_not_simulated(tmp_path: Path) -> None:
-    with pytest.raises(SimulationError, match="already stands at 2026-02-01 00:00 UTC") as caught:
-        simulate_changes(tmp_path, 4, portfolio=PORTFOLIO, now=datetime(2026, 2, 1, 3, tzinfo=UTC))
+    with pytest.raises(SimulationError, match="already stands at 2023-02-01 00:00 UTC") as caught:
+        simulate_changes(tmp_path, 4, portfolio=PORTFOLIO, now=datetime(2023, 2, 1, 3, tzinfo=UTC))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "landing").exists()
 

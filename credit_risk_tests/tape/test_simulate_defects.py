@@ -13,7 +13,7 @@ from credit_risk_assets.tape.intake import stage_tape
 from credit_risk_assets.tape.simulate import SimulationError, SimulationResult, inject_defects, simulate
 from credit_risk_assets.tape.simulation.defect_kinds import KINDS
 
-AS_OF = date(2026, 10, 31)
+AS_OF = date(2022, 10, 31)
 REFUSED = (
     "missing_value",
     "impossible_date",
@@ -75,7 +75,7 @@ def test_the_contracts_rules_find_every_defect_that_breaks_them_and_no_other_row
 ) -> None:
     folder, result = spoilt
     file = folder / "tapes" / "loan_portfolio_data.csv"
-    stage_tape(file, tmp_path, key=b"k" * 32, today=date(2026, 11, 1), quarantine_file=tmp_path / "q")
+    stage_tape(file, tmp_path, key=b"k" * 32, today=date(2022, 11, 1), quarantine_file=tmp_path / "q")
     rejected = set(pl.read_parquet(tmp_path / "rejected")["_row_number"])
     ledger = ledger_of(result)
     breaking = ledger.filter(pl.col("kind").is_in(REFUSED))
@@ -98,7 +98,7 @@ def test_late_resent_and_drifting_tapes(tmp_path: Path) -> None:
     simulate(500, tmp_path / "clean", as_of=AS_OF, tapes=2)
     result = simulate(500, out, as_of=AS_OF, tapes=2, defects=tmp_path / "spec.yaml")
     names = {file.relative_to(out).as_posix() for file in out.rglob("*.csv")}
-    latest, older = "loan_portfolio_data.csv", "loan_portfolio_data_2025-10-31.csv"
+    latest, older = "loan_portfolio_data.csv", "loan_portfolio_data_2021-10-31.csv"
     assert names == {latest, f"late/{older}", "loan_portfolio_data_resent.csv", "loan_portfolio_sample.csv"}
     assert (out / latest).read_bytes() == (out / "loan_portfolio_data_resent.csv").read_bytes()
     moved, score = pl.read_csv(out / latest)["credit_score"], pl.read_csv(tmp_path / "clean" / latest)["credit_score"]

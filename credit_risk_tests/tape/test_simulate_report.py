@@ -13,7 +13,7 @@ from credit_risk_assets.tape.simulation import measure
 from credit_risk_assets.tape.simulation.plots import BEGIN, END, document
 from credit_risk_assets.tape.simulation.report import Measure, Report, report
 
-AS_OF = date(2026, 10, 31)
+AS_OF = date(2022, 10, 31)
 PACKAGE = Path(__file__).parents[2] / "credit_risk_assets"
 
 

@@ -18,7 +18,7 @@ from credit_risk_assets.tape.simulation.parameters import CHARGED_OFF, CODE_3, P
 from credit_risk_assets.tape.simulation.standing import balance_after, collateral_at, recovery_rate
 from credit_risk_assets.tape.simulation.truth import default_loss, observable_pd, oracle_defaults
 
-AS_OF = date(2026, 10, 31)
+AS_OF = date(2022, 10, 31)
 MONTH = 71
 
 
@@ -94,7 +94,7 @@ def test_expected_losses_match_what_charge_offs_cost(year: dict[str, np.ndarray]
 def test_truth_files_hold_the_loans_on_book_and_nothing_of_them_is_on_a_tape(tmp_path: Path) -> None:
     result = simulate(2_000, tmp_path / "tapes", as_of=AS_OF, truth=tmp_path / "sealed")
     assert [file.name for file in result.truth_files] == [
-        f"loan_portfolio_truth_{year}-10-31.csv" for year in (2024, 2025, 2026)
+        f"loan_portfolio_truth_{year}-10-31.csv" for year in (2020, 2021, 2022)
     ]
     tape = pl.read_csv(tmp_path / "tapes" / "loan_portfolio_data.csv", infer_schema_length=None)
     truth = pl.read_csv(result.truth_files[-1])
