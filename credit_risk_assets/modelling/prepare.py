@@ -105,10 +105,10 @@ _COMPLAINT = pl.coalesce(
 
 
 def _installment() -> pl.Expr:
-    """A r (1+r)^n / ((1+r)^n - 1) with the monthly rate r; A / n where the rate is 0."""
-    rate, months, amount = pl.col("interest_rate") / 1200.0, pl.col("term_months"), pl.col("loan_amount")
-    growth = (1.0 + rate).pow(months)
-    return pl.when(rate == 0).then(amount / months).otherwise(amount * rate * growth / (growth - 1.0))
+    """The annuity payment to the cent, as silver computes it where a tape has none."""
+    rate, months, amount = pl.col("interest_rate") / 1200, pl.col("term_months"), pl.col("loan_amount")
+    annuity = amount * rate / (1 - (1 + rate).pow(-months))
+    return pl.when(rate == 0).then(amount / months).otherwise(annuity).round(2, mode="half_away_from_zero")
 
 
 _NEW_LOAN = (

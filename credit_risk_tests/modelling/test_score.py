@@ -13,11 +13,14 @@ import polars as pl
 import pytest
 
 from credit_risk_assets.config.tables import RISK_RATINGS
+from credit_risk_assets.credit.capital import installment
 from credit_risk_assets.credit.features import BY_NAME, model_features
+from credit_risk_assets.credit.loan_states import INSTALLMENT_SQL
 from credit_risk_assets.credit.rating import risk_rating, score_points
 from credit_risk_assets.credit.reasons import REASONS
 from credit_risk_assets.modelling import ModelDataError, score_new_loans
 from credit_risk_assets.modelling.explain import reasons
+from credit_risk_assets.modelling.prepare import prepare
 from credit_risk_assets.modelling.score import SCORE_SCHEMA, dump_model, load_model, make_scorer, scorer_columns
 from credit_risk_assets.modelling.train import TrainingResult
 from credit_risk_assets.tape import contract
@@ -99,6 +102,26 @@ def test_index_order_and_gaps_are_kept(trained: TrainingResult) -> None:
 def test_a_table_without_a_needed_column_is_refused(trained: TrainingResult) -> None:
     with pytest.raises(ModelDataError, match="loan_amount"):
         score_new_loans(pd.DataFrame([APPLICATION]).drop(columns="loan_amount"), trained.model, trained.encoders)
+
+
+def test_a_missing_installment_is_what_silver_computes(sail: Any) -> None:
+    rng = np.random.default_rng(4)
+    loans = pd.DataFrame(
+        {
+            "loan_purpose": "auto",
+            "loan_amount": np.round(rng.uniform(100, 90_000, 300), 2),
+            "interest_rate": np.where(rng.random(300) < 0.1, 0.0, np.round(rng.uniform(0, 40, 300), 2)),
+            "term_months": rng.integers(1, 361, 300),
+        }
+    )
+    online = prepare(loans)["installment"].to_list()
+    silver = sail.createDataFrame(loans.assign(installment=np.nan)).selectExpr(
+        "nullif(installment, double('nan')) as installment", "loan_amount", "interest_rate", "term_months"
+    )
+    assert [row[0] for row in silver.selectExpr(f"{INSTALLMENT_SQL} as i").collect()] == online
+    assert online[0] == pytest.approx(
+        installment(loans["loan_amount"][0], loans["interest_rate"][0], int(loans["term_months"][0])), abs=0.005
+    )
 
 
 def test_a_word_never_seen_is_an_average_one(trained: TrainingResult) -> None:
