@@ -8,11 +8,11 @@ from credit_risk_assets.config.settings import Settings
 from dash_app import refresh, routes
 from dash_app.components.shell import shell
 from dash_app.data.lake import Lake
-from dash_app.pages import loans, model, portfolio, quality
+from dash_app.pages import loan, loans, model, portfolio, quality
 from dash_app.security.headers import protect
 from dash_app.services import EXTENSION, Services
 
-PAGES = (portfolio, loans, model, quality)
+PAGES = (portfolio, loans, loan, model, quality)
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -51,7 +51,8 @@ def create_app(settings: Settings) -> Dash:
     for place, module in enumerate(PAGES):
         register_page(
             module.__name__,
-            path=module.PATH,
+            path=getattr(module, "PATH", None),
+            path_template=getattr(module, "PATH_TEMPLATE", None),
             name=module.TITLE,
             title=f"{module.TITLE} · Credit Risk",
             layout=module.layout,

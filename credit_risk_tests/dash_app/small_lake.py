@@ -74,6 +74,7 @@ def loan_states(loans: int, tapes: tuple[date, ...] = TAPES, seed: int = 7) -> p
                 "debt_to_income": (0.1 + weak * 0.5).round(4),
                 "loan_to_value": np.where(purposes == "home", 0.8, np.nan),
                 "lgd_estimate": [0.45] * loans,
+                "payment_history_profile": ["0010" if late else "0000" for late in dpd > 30],
                 "early_warning": (dpd > 0).astype(int),
                 "_row_number": list(range(loans)),
             },

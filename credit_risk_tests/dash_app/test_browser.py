@@ -216,6 +216,10 @@ def test_the_loan_list_pages_sorts_and_searches_on_the_server(
     expect(first).to_have_text(by_balance["loan_id"][0])
     page.locator("#loan-grid .ag-header-cell[col-id='loan_id']").click()
     expect(first).to_have_text(book["loan_id"].min())
+    first.get_by_role("link").click()
+    expect(page.locator("h1")).to_have_text(f"Loan {book['loan_id'].min()}")
+    expect(page.locator("#loan-facts tbody tr").first).to_be_visible()
+    page.get_by_role("link", name="All loans").click()
     wanted = book["loan_id"][book.height // 2]
     page.locator("#loan-search").fill(wanted)
     expect(first).to_have_text(wanted)

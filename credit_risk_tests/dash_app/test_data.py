@@ -17,6 +17,7 @@ from dash_app.data.cube import read_cube
 from dash_app.data.filters import Filters
 from dash_app.data.kpis import portfolio_kpis
 from dash_app.data.lake import Lake, LakeError, Snapshot, table_version
+from dash_app.data.loan import payment_months, read_loan
 from dash_app.data.loans import LoanRequest, grid_filter, loan_block
 
 KPIS = (
@@ -235,3 +236,30 @@ def test_a_portfolio_of_one_tape_has_no_model_and_says_why(tmp_path: Path) -> No
 
 def test_statuses_of_the_cube_are_those_of_the_contract(snapshot: Snapshot) -> None:
     assert set(read_cube(snapshot).frame["loan_status"].cast(pl.String)) <= set(LOAN_STATUSES)
+
+
+def test_one_loan_has_its_states_its_score_and_its_peers(snapshot: Snapshot, portfolio: Portfolio) -> None:
+    book = on_book(portfolio.states)
+    wanted = book.row(book.height // 3, named=True)
+    loan = read_loan(snapshot, wanted["loan_id"])
+    assert loan is not None
+    assert loan.state["outstanding_balance"] == wanted["outstanding_balance"]
+    assert loan.history.height == portfolio.states.filter(pl.col("loan_id") == wanted["loan_id"]).height
+    assert loan.score is not None
+    alike = book.filter(pl.col("loan_purpose") == wanted["loan_purpose"], pl.col("score_band") == wanted["score_band"])
+    assert loan.peers == alike.height
+    assert loan.medians["interest_rate"] == alike["interest_rate"].median()
+    assert not {"customer_id", "age", "education", "family_size"} & set(loan.state)
+
+
+def test_an_unknown_loan_is_none(snapshot: Snapshot) -> None:
+    assert read_loan(snapshot, "' OR 1=1") is None
+
+
+def test_the_first_code_of_a_profile_is_the_month_of_the_tape() -> None:
+    months = payment_months("210", date(2026, 1, 31))
+    assert [(m.code, m.start) for m in months] == [
+        ("0", date(2025, 11, 1)),
+        ("1", date(2025, 12, 1)),
+        ("2", date(2026, 1, 1)),
+    ]

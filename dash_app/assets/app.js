@@ -60,7 +60,8 @@
 
     here: function (path) {
       return ["/", "/loans", "/model", "/quality"].map(function (page) {
-        return page === path ? "nav-link here" : "nav-link";
+        var here = page === path || (page === "/loans" && String(path).indexOf("/loan/") === 0);
+        return here ? "nav-link here" : "nav-link";
       });
     },
 
@@ -104,6 +105,23 @@
 
   window.dashAgGridFunctions = window.dashAgGridFunctions || {};
   window.dashAgGridFunctions.creditRiskLabel = label;
+
+  window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {};
+  window.dashAgGridComponentFunctions.LoanLink = function (props) {
+    if (!props.value) { return null; }
+    var href = "/loan/" + encodeURIComponent(props.value);
+    return window.React.createElement("a", {
+      href: href,
+      onClick: function (event) {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) { return; }
+        event.preventDefault();
+        window.history.pushState({}, "", href);
+        // the event by which Dash's own links tell its router
+        window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
+        window.scrollTo(0, 0);
+      }
+    }, props.value);
+  };
 
   function ago(moment) {
     var seconds = (Date.now() - moment) / 1000;

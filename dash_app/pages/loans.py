@@ -58,6 +58,7 @@ def column_definitions() -> list[dict[str, Any]]:
         {
             "field": "loan_id",
             "headerName": "Loan",
+            "cellRenderer": "LoanLink",
             "filter": "agTextColumnFilter",
             "width": 140,
             "pinned": "left",
