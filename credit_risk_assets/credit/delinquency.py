@@ -45,7 +45,7 @@ def max_code_sql(months: int, column: str = PROFILE, start: int = 1) -> str:
     Null where no month tells anything about payment.
     """
     window = window_sql(months, column, start)
-    worst = " ".join(f"when instr({window}, '{code}') > 0 then {code}" for code in "543210")
+    worst = " ".join(f"when contains({window}, '{code}') then {code}" for code in "543210")
     return f"case when {count_sql('6GHJKL', months, column, start)} > 0 then 6 {worst} end"
 
 

@@ -7,6 +7,7 @@ Nulls follow SQL; NaN is no value of a tape and must be null before it comes her
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -84,7 +85,11 @@ def _text(node: exp.Expression | None) -> str:
 def _translate(node: exp.Translate) -> pl.Expr:
     column, old, new = _compile(node.this), _text(node.args["from_"]), _text(node.args["to"])
     # Spark drops the characters that have no partner in the replacement.
-    return column.str.replace_many(list(old), [new[i : i + 1] for i in range(len(old))])
+    partners = [new[i : i + 1] for i in range(len(old))]
+    if len(set(partners)) == 1 and not partners[0].startswith("$"):
+        # one target for all: a compiled character class is kept, an automaton is built anew for each call
+        return column.str.replace_all(f"[{re.escape(old)}]", partners[0])
+    return column.str.replace_many(list(old), partners)
 
 
 def _divide(node: exp.Div) -> pl.Expr:
@@ -146,6 +151,8 @@ def _function(node: exp.Expression) -> pl.Expr:
     if isinstance(node, exp.Between):
         value = _compile(node.this)
         return (value >= _compile(node.args["low"])) & (value <= _compile(node.args["high"]))
+    if isinstance(node, exp.Contains):
+        return _compile(node.this).str.contains(_text(node.expression), literal=True)
     if isinstance(node, exp.Translate):
         return _translate(node)
     return _refuse(node)

@@ -98,15 +98,16 @@ def score_new_loans(
     columns: dict[str, Any] = {"loan_id": loans["loan_id"].to_numpy()} if "loan_id" in loans else {}
     columns["default_prediction"] = pd.arrays.IntegerArray((pds >= model.threshold).astype("int64"), unusable.copy())
     columns["default_probability"] = pds
-    columns["risk_rating"] = [None if bad else rating for rating, bad in zip(scored.rating, unusable, strict=True)]
-    columns["reason"] = rows[REASON].to_list()
+    scored.rating[unusable] = None
+    columns["risk_rating"] = scored.rating
+    columns["reason"] = rows[REASON].to_numpy().astype(object)
     if explain:
         for place, name in enumerate(REASON_COLUMNS):
             columns[name] = [
                 texts[place] if place < len(texts) and not bad else None
                 for texts, bad in zip(scored.reasons, unusable, strict=True)
             ]
-    return pd.DataFrame(columns, index=df.index).astype(dict.fromkeys(("risk_rating", "reason"), object))
+    return pd.DataFrame(columns, index=df.index)
 
 
 def dump_model(model: DefaultModel, encoders: Encoders) -> bytes:
