@@ -25,12 +25,11 @@ console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 DEMO_LOANS = 50_000
+SEED = 20_240_131
 
 
 def _fail(message: str) -> typer.Exit:
-    errors.print(f"[red]error[/red] {message}", markup=True) if "[" not in message else errors.print(
-        "error " + message, markup=False
-    )
+    errors.print(f"error {message}", markup=False)
     return typer.Exit(1)
 
 
@@ -47,26 +46,74 @@ def _as_of(value: str | None) -> date:
         raise _fail(f"--as-of {value!r}: expected a date as yyyy-mm-dd") from None
 
 
-@app.command()
+simulate_app = typer.Typer(help="Write the yearly tapes of a simulated portfolio, or continue it in change files.")
+app.add_typer(simulate_app, name="simulate")
+
+
+@simulate_app.callback(invoke_without_command=True)
 def simulate(
-    out: Annotated[Path, typer.Option(help="Folder for the tapes.")],
+    context: typer.Context,
+    out: Annotated[Path | None, typer.Option(help="Folder for the tapes.")] = None,
     loans: Annotated[int, typer.Option(min=1, help="Loans on the latest tape.")] = DEMO_LOANS,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 20_240_131,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = SEED,
     as_of: Annotated[str | None, typer.Option(help="Latest as-of date; by default the last month-end.")] = None,
-    tapes: Annotated[int, typer.Option(min=1, max=3, help="Yearly tapes.")] = 3,
-    format: Annotated[Literal["csv", "parquet"], typer.Option(help="File format.")] = "csv",  # noqa: A002
+    tapes: Annotated[int, typer.Option(min=1, max=6, help="Yearly tapes.")] = 3,
+    format: Annotated[Literal["csv", "parquet"], typer.Option(help="File format.")] = "csv",
     truth: Annotated[Path | None, typer.Option(help="Folder for the true PD and LGD, apart from the tapes.")] = None,
+    defects: Annotated[Path | None, typer.Option(help="YAML file of defects to inject (CSV tapes only).")] = None,
+    report: Annotated[bool, typer.Option(help="Measure the portfolio against its targets instead.")] = False,
 ) -> None:
     """Write the yearly tapes of a simulated portfolio, and a sample of 1,000 loans."""
+    if context.invoked_subcommand is not None:
+        return
+    from credit_risk_assets.tape.simulate import SimulationError
     from credit_risk_assets.tape.simulate import simulate as write_tapes
 
     began = time.monotonic()
-    result = write_tapes(loans, out, seed=seed, as_of=_as_of(as_of), tapes=tapes, format=format, truth=truth)
+    if report:
+        from credit_risk_assets.tape.simulation.report import report as measure
+
+        measured = measure(loans, seed=seed, as_of=_as_of(as_of))
+        console.print("\n".join(measured.lines()), markup=False)
+        if not measured.holds:
+            raise typer.Exit(1)
+        return
+    if out is None:
+        raise _fail("--out: expected a folder for the tapes")
+    try:
+        result = write_tapes(
+            loans, out, seed=seed, as_of=_as_of(as_of), tapes=tapes, format=format, truth=truth, defects=defects
+        )
+    except SimulationError as error:
+        raise _fail(str(error)) from None
     for day, rows in sorted(result.rows.items()):
         rate = result.default_rates.get(day)
         shown = f", {rate:.1%} default within the next twelve months" if rate is not None else ""
         console.print(f"  {day}  {rows:>10,} loans{shown}")
-    console.print(f"{len(result.files)} files in {out} ({time.monotonic() - began:.1f} s)")
+    console.print(f"{len(result.files)} files in {out} ({time.monotonic() - began:.1f} s)", markup=False)
+
+
+@simulate_app.command()
+def changes(
+    home: Annotated[Path | None, typer.Option(help="Home of the portfolio; by default CREDIT_RISK_HOME.")] = None,
+    hours: Annotated[int, typer.Option(min=1, help="Hours that one change file covers.")] = 4,
+    windows: Annotated[int, typer.Option(min=1, help="How many change files to write.")] = 1,
+) -> None:
+    """Continue the demo's portfolio: new, changed and closed loans as files in the landing folder."""
+    from credit_risk_assets.config.settings import read_settings
+    from credit_risk_assets.tape.simulate import SimulationError, simulate_changes
+
+    settings = read_settings(home=home) if home else _settings()
+    settings.make_home()
+    try:
+        result = simulate_changes(settings.home, hours, windows=windows)
+    except SimulationError as error:
+        raise _fail(str(error)) from None
+    console.print(
+        f"{result.rows:,} changed loans between {result.since:%Y-%m-%d %H:%M} and {result.until:%Y-%m-%d %H:%M} UTC "
+        f"in {len(result.files)} files",
+        markup=False,
+    )
 
 
 @app.command()
@@ -123,9 +170,14 @@ def refresh(
     ] = None,
 ) -> None:
     """Materialise what is stale, in one Dagster run; exit 1 when an asset or an ERROR check fails."""
+    from credit_risk_assets.automation.refresh import SelectionError
     from credit_risk_assets.automation.refresh import refresh as run
 
-    if not run(_settings(), select, console):
+    try:
+        done = run(_settings(), select, console)
+    except SelectionError as error:
+        raise _fail(str(error)) from None
+    if not done:
         raise typer.Exit(1)
 
 
@@ -143,7 +195,7 @@ def demo(
     began = time.monotonic()
     folder = settings.home / "simulated"
     console.print(f"simulating {loans:,} loans on three yearly tapes …")
-    result = write_tapes(loans, folder, as_of=_as_of(None))
+    result = write_tapes(loans, folder, as_of=_as_of(None), home=settings.home)
     tapes = [file for file in result.files if "sample" not in file.name]
     for file in tapes:
         put(settings, file)

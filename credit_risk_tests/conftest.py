@@ -14,6 +14,7 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
+from credit_risk_assets.automation.progress import StepTimes, progress_logger
 from credit_risk_assets.config.settings import Settings, read_settings
 from credit_risk_assets.config.tables import TABLES, Table
 from credit_risk_assets.definitions import build_defs
@@ -106,7 +107,9 @@ def tape(settings: Settings) -> Callable[..., Path]:
 
 def run_job(platform: Platform, job: str = "main", **options: Any) -> dg.ExecuteInProcessResult:
     """Run a job over a platform on an instance of the test's own; a failed step is in the result."""
-    defs = build_defs(platform.settings, resource_overrides={"platform": platform})
+    quiet = progress_logger(lambda _: None, StepTimes())
+    defs = build_defs(platform.settings, resource_overrides={"platform": platform}, loggers={"quiet": quiet})
+    options = {"run_config": {"loggers": {"quiet": {"config": {}}}}, **options}
     with dg.DagsterInstance.ephemeral() as instance:
         return defs.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, **options)
 

@@ -94,7 +94,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory, simulated_tapes: list[Path])
         run(home, engine, "land", "--kind", "changes", str(changed), str(dirty))
         run(home, engine, "refresh")
         made[engine] = home
-    yield made
+    return made
 
 
 def rows(home: Path, table: Table) -> pl.DataFrame:

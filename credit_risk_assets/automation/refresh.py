@@ -6,6 +6,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import dagster as dg
@@ -18,9 +19,14 @@ from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
 from credit_risk_assets.resources.instance import open_instance
 from credit_risk_assets.resources.lakehouse import LakeLog
+from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.spark import engine_facts
 
 LOGGER = "progress"
+
+
+class SelectionError(ValueError):
+    """An asset that the platform does not have was asked for."""
 
 
 def refresh(settings: Settings, select: str | None, console: Console) -> bool:
@@ -59,13 +65,15 @@ def _run(settings: Settings, select: str | None, console: Console) -> bool:
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    with open_instance(settings) as instance:
-        defs = build_defs(settings, loggers={LOGGER: progress_logger(say, times)})
-        job = defs.resolve_job_def("main")
-        result = job.execute_in_process(
+    platform = Platform(settings)
+    with open_instance(settings) as instance, closing(platform):
+        loggers = {LOGGER: progress_logger(say, times)}
+        defs = build_defs(settings, resource_overrides={"platform": platform}, loggers=loggers)
+        selected = _selected(defs, select) if select else None
+        result = defs.resolve_job_def("main").execute_in_process(
             instance=instance,
             raise_on_error=False,
-            asset_selection=_selected(defs, select) if select else None,
+            asset_selection=selected,
             run_config={"loggers": {LOGGER: {"config": {}}}},
         )
         checks = result.get_asset_check_evaluations()
@@ -80,14 +88,18 @@ def _run(settings: Settings, select: str | None, console: Console) -> bool:
 
 def _selected(defs: dg.Definitions, select: str) -> list[dg.AssetKey]:
     graph = defs.resolve_asset_graph()
-    selection = dg.AssetSelection.from_string(
-        " or ".join(part if ":" in part or "+" in part else f'key:"{part.strip()}"' for part in select.split(","))
-    )
-    keys = [key for key in selection.resolve(graph) if key in graph.materializable_asset_keys]
+    known = {key.to_user_string(): key for key in graph.materializable_asset_keys}
+    chosen: set[dg.AssetKey] = set()
+    for part in (part.strip() for part in select.split(",")):
+        name = part.strip("+")
+        if name not in known:
+            raise SelectionError(f"--select {part!r}: no such asset; known are {', '.join(sorted(known))}")
+        selection = dg.AssetSelection.assets(known[name])
+        selection = selection.upstream() if part.startswith("+") else selection
+        selection = selection.downstream() if part.endswith("+") else selection
+        chosen |= {key for key in selection.resolve(graph) if key in graph.materializable_asset_keys}
     # One step makes the tables of a multi-asset together.
-    together: set[dg.AssetKey] = set()
-    for key in keys:
-        together |= set(graph.get(key).execution_set_asset_keys)
+    together = {other for key in chosen for other in graph.get(key).execution_set_asset_keys}
     return sorted(together, key=lambda key: key.to_user_string())
 
 

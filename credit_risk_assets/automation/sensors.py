@@ -6,11 +6,10 @@ import dagster as dg
 
 from credit_risk_assets.automation.jobs import main_job
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.resources.ingestion import waiting_files
-from credit_risk_assets.resources.landing import being_written
+from credit_risk_assets.resources.ingestion import known_contents, waiting_files
 from credit_risk_assets.resources.lakehouse import LakeLog
+from credit_risk_assets.resources.landing import being_written
 from credit_risk_assets.resources.notifications import Alert, send_alert
-from credit_risk_assets.resources.ingestion import known_contents
 from credit_risk_assets.tape.intake import fingerprint
 
 

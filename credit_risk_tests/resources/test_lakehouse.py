@@ -146,7 +146,7 @@ def test_merges_leave_what_a_dictionary_would_hold(
     """Small merges copy the touched files, large ones rewrite the table: both are the same upsert."""
     real = platform.lakehouse
     lakehouse = Lakehouse(real.session, real._library, tmp_path_factory.mktemp("lake"))
-    seed = {n: ("z", 0.0) for n in range(100, 140)}
+    seed = dict.fromkeys(range(100, 140), ("z", 0.0))
     expected: dict[int, tuple[str, float]] = {}
     for number, change in enumerate([seed, *changes]):
         rows = [(key, kind, value) for key, (kind, value) in change.items()]

@@ -1,0 +1,163 @@
+"""Schedules and sensors, ticked on an instance of the test's own."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from credit_risk_assets.automation import sensors
+from credit_risk_assets.automation.jobs import JOBS
+from credit_risk_assets.config import tables
+from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.definitions import build_defs
+from credit_risk_assets.resources.instance import prepare_instance
+from credit_risk_assets.resources.notifications import Alert
+from credit_risk_assets.resources.platform import Platform
+from credit_risk_tests.conftest import run_job
+
+ROOT = Path(__file__).parents[2]
+Tape = Callable[..., Path]
+
+
+@pytest.fixture
+def defs(settings: Settings) -> dg.Definitions:
+    return build_defs(settings)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def tick(defs: dg.Definitions, instance: dg.DagsterInstance, cursor: str | None = None) -> list[dg.RunRequest]:
+    with dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=defs.get_repository_def()) as context:
+        return list(defs.resolve_sensor_def("landing_folder").evaluate_tick(context).run_requests or [])
+
+
+def test_the_landing_sensor_asks_for_one_run_per_content(
+    defs: dg.Definitions, instance: dg.DagsterInstance, tape: Tape
+) -> None:
+    assert tick(defs, instance) == []
+    first = tape("a.csv", [{}])
+    asked = tick(defs, instance)
+    assert len(asked) == 1
+    assert asked[0].job_name in (None, "main")
+    assert tick(defs, instance)[0].run_key == asked[0].run_key
+    first.rename(first.with_name("renamed.csv"))
+    assert tick(defs, instance)[0].run_key == asked[0].run_key
+    tape("b.csv", [{"loan_id": "L2"}])
+    assert tick(defs, instance)[0].run_key != asked[0].run_key
+
+
+def test_the_landing_sensor_leaves_a_file_that_is_being_written(
+    defs: dg.Definitions, instance: dg.DagsterInstance, tape: Tape
+) -> None:
+    file = tape("a.csv", [{}])
+    with file.open("a"):
+        assert tick(defs, instance) == []
+    assert len(tick(defs, instance)) == 1
+
+
+def test_the_landing_sensor_is_quiet_once_the_lake_holds_the_content(platform: Platform, tape: Tape) -> None:
+    tape("a.csv", [{}])
+    assert run_job(platform, "refresh_lake").success
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert tick(build_defs(platform.settings), instance) == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "job", "hours"),
+    [
+        ("lake_every_four_hours", "refresh_lake", {0, 4, 8, 12, 16, 20}),
+        ("gold_daily", "refresh_gold", {5}),
+        ("model_daily", "train_model", {6}),
+    ],
+)
+def test_the_schedules_run_their_jobs_at_their_hours(
+    defs: dg.Definitions, schedule: str, job: str, hours: set[int]
+) -> None:
+    found = defs.resolve_schedule_def(schedule)
+    assert found.job_name == job
+    assert found.default_status == dg.DefaultScheduleStatus.RUNNING
+    zone = dg._check.opt_str_param(found.execution_timezone, "zone") if hasattr(dg, "_check") else "UTC"
+    assert zone in (None, "UTC")
+    from dagster._utils.schedules import schedule_execution_time_iterator
+
+    start = datetime(2026, 11, 23, tzinfo=UTC).timestamp()
+    times = schedule_execution_time_iterator(start, str(found.cron_schedule), "UTC")
+    assert {next(times).hour for _ in range(2 * len(hours))} == hours
+
+
+def test_every_sensor_is_on_by_default(defs: dg.Definitions) -> None:
+    for name in ("landing_folder", "run_failure_alert"):
+        assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
+
+
+def test_a_failed_run_sends_one_alert_that_names_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Alert] = []
+    monkeypatch.setattr(sensors, "send_alert", lambda alert, _: sent.append(alert))
+
+    @dg.op
+    def breaks() -> None:
+        raise RuntimeError("disk full")
+
+    @dg.job
+    def nightly() -> None:
+        breaks()
+
+    alarm = build_defs(settings).resolve_sensor_def("run_failure_alert")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = nightly.execute_in_process(instance=instance, raise_on_error=False)
+        run = instance.get_run_by_id(result.run_id)
+        context = dg.build_run_status_sensor_context(
+            "run_failure_alert",
+            dagster_event=result.get_run_failure_event(),
+            dagster_instance=instance,
+            dagster_run=run,
+        ).for_run_failure()
+        alarm(context)
+    assert [alert.title for alert in sent] == [f"run {result.run_id[:8]} of job nightly failed"]
+
+
+def test_every_job_resolves_and_the_main_one_holds_every_table(defs: dg.Definitions) -> None:
+    for job in JOBS:
+        assert defs.resolve_job_def(job.name)
+    main = defs.resolve_job_def("main").asset_layer.executable_asset_keys
+    assert {dg.AssetKey(table.key) for table in tables.TABLES} < set(main)
+
+
+def test_every_asset_says_what_it_is_and_whose(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        assert node.description, key
+        assert node.description.rstrip().endswith("."), key
+        assert node.owners, key
+        assert node.group_name in ("bronze", "silver", "gold", "model"), key
+        assert node.kinds in ({"delta", "spark"}, {"xgboost", "mlflow"}), key
+
+
+def test_workspace_and_project_name_the_same_code(defs: dg.Definitions) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"][0]["python_module"]
+    assert workspace["module_name"] == project["dagster"]["module_name"]
+    assert workspace["module_name"] == project["dg"]["project"]["code_location_target_module"]
+    assert workspace["location_name"] == project["dagster"]["code_location_name"]
+    assert workspace["location_name"] == project["dg"]["project"]["code_location_name"]
+
+
+def test_the_instance_runs_one_writer_at_a_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    folder = prepare_instance(settings)
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 1
+        assert instance.run_monitoring_enabled
+        assert instance.run_retries_enabled
+        assert not instance.telemetry_enabled
