@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from credit_risk_assets.config.tables import DPD_BUCKETS, RISK_CATEGORIES, SCORE_BANDS
+from credit_risk_assets.credit.dictionary import data_dictionary
 from credit_risk_assets.credit.expressions import columns_of
 from credit_risk_assets.credit.features import DERIVED, FEATURES, add_features, feature_layers, model_features
 from credit_risk_assets.tape import contract
@@ -224,3 +225,12 @@ def test_early_warning_needs_two_signals_on_a_performing_loan() -> None:
     loud = features_of(current_dpd=20, credit_utilization=0.95, payment_history_profile="0" * 13)
     assert (loud["early_warning_signals"], loud["early_warning"]) == (2, 1)
     assert features_of(current_dpd=120, credit_utilization=0.95)["early_warning"] == 0
+
+
+def test_the_data_dictionary_names_every_feature_once_in_a_whole_table() -> None:
+    rows = [line for line in data_dictionary().splitlines() if line.startswith("| ") and "| meaning |" not in line]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [feature.name for feature in FEATURES]
+    assert {row.replace("\\|", "").count("|") for row in rows} == {7}
+    assert all(
+        ("protected" in row.rsplit("|", 2)[1]) == feature.protected for row, feature in zip(rows, FEATURES, strict=True)
+    )
