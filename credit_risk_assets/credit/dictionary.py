@@ -18,7 +18,7 @@ def data_dictionary() -> str:
     lines = [
         "# Features",
         "",
-        "Generated from `credit_risk_assets/credit/features.py`; long formulas are cut, the definitions there are whole.",
+        "Generated from `credit_risk_assets/credit/features.py`; long formulas are cut here.",
         "Protected features never enter the model nor a reason.",
     ]
     for family in dict.fromkeys(feature.family for feature in FEATURES):
