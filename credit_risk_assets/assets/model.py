@@ -11,7 +11,6 @@ from pyspark.sql.types import DoubleType, StringType, StructField, StructType, T
 from credit_risk_assets.assets.common import OWNERS, asset_attributes, materialized
 from credit_risk_assets.assets.inputs import model_inputs, sample_suffices, score_inputs
 from credit_risk_assets.automation.jobs import MODEL_KEY
-from credit_risk_assets.config.settings import ModelSettings
 from credit_risk_assets.config.tables import DEVELOPMENT_SAMPLE, LOAN_SCORES, LOANS, MODEL_NAME, MODEL_PERFORMANCE
 from credit_risk_assets.credit.features import model_features
 from credit_risk_assets.credit.portfolio import ON_BOOK_SQL
@@ -36,7 +35,7 @@ PERFORMANCE_SCHEMA = StructType(
 LEAKS_METRIC = "leak_findings"
 
 
-def training_frame(lakehouse: Lakehouse, settings: ModelSettings) -> Any:
+def training_frame(lakehouse: Lakehouse) -> Any:
     """The columns of the development sample that training reads, as an Arrow table."""
     keys = ["loan_id", "customer_id", OBSERVATION_DATE, LABEL]
     names = [feature.name for feature in model_features() if feature.name not in keys]
@@ -104,7 +103,7 @@ def default_model(
         yield dg.MaterializeResult(asset_key=MODEL_KEY, metadata={"unchanged": True, "gate": tags.get("gate", "")})
         yield materialized(lakehouse, MODEL_PERFORMANCE)
         return
-    result = train_default_model(training_frame(lakehouse, settings.model), settings.model)
+    result = train_default_model(training_frame(lakehouse), settings.model)
     registered = register(result, settings, {"development_sample_version": str(inputs[DEVELOPMENT_SAMPLE.path])})
     rows = performance_rows(result, registered.version, datetime.now(UTC))
     frame = lakehouse.session.createDataFrame(rows, PERFORMANCE_SCHEMA)

@@ -94,7 +94,7 @@ def _selected(defs: dg.Definitions, select: str) -> list[dg.AssetKey]:
         name = part.strip("+")
         if name not in known:
             raise SelectionError(f"--select {part!r}: no such asset; known are {', '.join(sorted(known))}")
-        selection = dg.AssetSelection.assets(known[name])
+        selection: dg.AssetSelection = dg.AssetSelection.assets(known[name])
         selection = selection.upstream() if part.startswith("+") else selection
         selection = selection.downstream() if part.endswith("+") else selection
         chosen |= {key for key in selection.resolve(graph) if key in graph.materializable_asset_keys}

@@ -23,7 +23,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts the main job when a complete file with new content lies in the landing folder.",
     )
-    def landing_folder(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def landing_folder(_: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         files = waiting_files(settings, known_contents(LakeLog(settings.lake)))
         busy = being_written([file.path for file in files])
         ready = [file for file in files if file.path not in busy]

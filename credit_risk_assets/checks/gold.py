@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from pyspark.sql import functions as F
 
 from credit_risk_assets.checks.framework import Check, Finding, check_of, counted, layer_checks, tied
@@ -164,7 +166,7 @@ def score_findings(lakehouse: Lakehouse) -> list[Finding]:
     ).count()
     means = {row[0]: row[1] for row in scores.groupBy("risk_rating").agg(F.avg("pd_12m")).collect()}
     ordered = [means[name] for name in RISK_RATINGS if name in means]
-    rising = all(low < high for low, high in zip(ordered, ordered[1:], strict=False))
+    rising = all(low < high for low, high in itertools.pairwise(ordered))
     return [
         counted(SCORED_ONCE, sums["wrong"], sums["book"], "one score per loan on book, none for others"),
         counted(PD_RANGE, outside, sums["book"], "0 < PD <= 1 and a rating of the scale"),
