@@ -58,9 +58,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("maturity_date", "date", "Day the last instalment is due."),
     Column("default_date", "date", "Day the lender declared the loan in default."),
     Column("loan_purpose", "string", "What the loan pays for.", required=True, values=LOAN_PURPOSES),
-    Column(
-        "loan_status", "string", "Where the loan stands at as_of_date.", required=True, values=LOAN_STATUSES
-    ),
+    Column("loan_status", "string", "Where the loan stands at as_of_date.", required=True, values=LOAN_STATUSES),
     _money("loan_amount", "Amount lent at origination.", required=True, above=True),
     Column(
         "interest_rate",
@@ -96,12 +94,8 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("payment_history_profile", "string", "Metro 2 status codes a month, most recent first."),
     Column("credit_score", "double", "Bureau score.", minimum=300, maximum=900, unit="points"),
-    Column(
-        "credit_history_months", "double", "Months since the first credit line.", minimum=0, unit="months"
-    ),
-    Column(
-        "credit_utilization", "double", "Revolving balance over limit; may pass 1.", minimum=0, unit="ratio"
-    ),
+    Column("credit_history_months", "double", "Months since the first credit line.", minimum=0, unit="months"),
+    Column("credit_utilization", "double", "Revolving balance over limit; may pass 1.", minimum=0, unit="ratio"),
     Column("open_accounts", "double", "Open credit lines.", minimum=0, unit="count"),
     Column("inquiries_6m", "double", "Credit inquiries in the last six months.", minimum=0, unit="count"),
     _money("existing_monthly_debt", "Monthly payments on other debts."),
@@ -118,3 +112,6 @@ COLUMNS: tuple[Column, ...] = (
 BY_NAME: dict[str, Column] = {column.name: column for column in COLUMNS}
 NAMES: tuple[str, ...] = tuple(BY_NAME)
 REQUIRED: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.required)
+
+RESERVED: tuple[str, ...] = ("pd_12m", "pd_12m_observable", "lgd")
+"""Columns of a simulated portfolio's sealed truth: a tape that carries one of them does not enter the lake."""

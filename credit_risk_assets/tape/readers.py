@@ -82,6 +82,13 @@ def check_header(file: Path, headers: list[str], required: tuple[str, ...] = con
             f"{file.name}: column {', '.join(map(repr, repeated))} stands more than once in the header: "
             "expected each name once; remove or rename the copies"
         )
+    # A file yet to be mapped may call its columns anything: the mapping decides what becomes of them.
+    reserved = [name for name in names if name in contract.RESERVED] if required else []
+    if reserved:
+        raise TapeRefused(
+            f"{file.name}: reserved column {', '.join(map(repr, reserved))}: expected a tape without a simulation's "
+            "sealed truth; remove the column, or rename it where it is a figure of your own"
+        )
     missing = [name for name in required if name not in names]
     if missing:
         hints = []
