@@ -70,6 +70,10 @@ def _broken_byte(_name: str, value: str, generator: np.random.Generator) -> str:
     return value[:place] + BROKEN_BYTE + value[place:]
 
 
+def _times(value: str, factor: int, form: str) -> str:
+    return format(float(value) * factor, form) if float(value) else value
+
+
 def _malformed(_name: str, value: str, generator: np.random.Generator) -> str:
     place = int(generator.integers(max(len(value), 1)))
     return value[:place] + str(generator.choice(list("X?9z-"))) + value[place + 1 :]
@@ -142,10 +146,10 @@ KINDS: dict[str, Kind] = {
     "rewritten_history": Kind("a month of last year's profile changed", (), _rewrite),
     "sentinel": Kind("a code for unknown in a numeric column", ("credit_score",), _one(lambda *_: "999")),
     "percent_for_ratio": Kind(
-        "a ratio written in percent", ("credit_utilization",), _one(lambda _n, v, _g: f"{float(v) * 100:g}")
+        "a ratio written in percent", ("credit_utilization",), _one(lambda _n, v, _g: _times(v, 100, "g"))
     ),
     "balance_jump": Kind(
-        "a balance ten times too high", ("outstanding_balance",), _one(lambda _n, v, _g: f"{float(v) * 10:.2f}")
+        "a balance ten times too high", ("outstanding_balance",), _one(lambda _n, v, _g: _times(v, 10, ".2f"))
     ),
     "casing": Kind("other capitals and spaces", ("loan_purpose",), _one(lambda _n, v, _g: v.replace("_", " ").upper())),
 }  # fmt: skip
