@@ -19,7 +19,7 @@ from credit_risk_assets.config.settings import Settings, read_settings
 from credit_risk_assets.config.tables import TABLES, Table
 from credit_risk_assets.definitions import build_defs
 from credit_risk_assets.resources.platform import Platform
-from credit_risk_assets.resources.spark import spark_session
+from credit_risk_assets.resources.spark import missing_for_jvm, spark_session
 from credit_risk_assets.tape.simulate import simulate
 
 TEST_SEED = 7
@@ -42,6 +42,14 @@ GOOD_ROW: dict[str, Any] = {
     "credit_score": "690",
     "annual_income": "52000",
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the JVM engines skip, with the reason, on a machine that lacks what they need."""
+    needing = [item for item in items if item.get_closest_marker("jvm")]
+    problem = missing_for_jvm() if needing else None
+    for item in needing if problem else []:
+        item.add_marker(pytest.mark.skip(reason=problem))
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +133,7 @@ def failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
 
 def table_rows(platform: Platform, table: Table) -> pl.DataFrame:
     """A table as any Delta reader sees it."""
-    return pl.DataFrame(pl.from_arrow(DeltaTable(str(platform.settings.lake / table.path)).to_pyarrow_table()))
+    return pl.DataFrame(DeltaTable(str(platform.settings.lake / table.path)).scan())
 
 
 def table_versions(platform: Platform) -> dict[str, int | None]:

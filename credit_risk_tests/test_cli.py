@@ -51,7 +51,7 @@ def lending_club(tmp_path: Path) -> Path:
 
 def lake(tmp_path: Path, table: tables.Table) -> pl.DataFrame:
     path = str(tmp_path / "home" / "lake" / table.path)
-    return pl.DataFrame(pl.from_arrow(DeltaTable(path).to_pyarrow_table()))
+    return pl.DataFrame(DeltaTable(path).scan())
 
 
 def test_real_loans_land_through_the_mapping_and_every_row_is_accounted_for(run: Run, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def portfolio_findings(lakehouse: Lakehouse) -> list[Finding]:
     """The findings of key figures and cube."""
     book = lakehouse.read(LOANS).where(ON_BOOK_SQL).agg(F.count(F.lit(1)), F.sum("outstanding_balance")).collect()[0]
     loans, balance = book[0], float(book[1] or 0)
-    kpis = [row.asDict() for row in lakehouse.read(PORTFOLIO_KPIS).collect()]
+    kpis = [row.asDict() for row in lakehouse.read(PORTFOLIO_KPIS).orderBy("as_of_date").collect()]
     newest = max(kpis, key=lambda row: row["as_of_date"]) if kpis else {"active_loans": 0, "portfolio_value": 0.0}
     shares = ("default_rate", "npl_ratio", "delinquent_30_share", "delinquent_90_share")
     outside = [

@@ -93,6 +93,12 @@ class ModelSettings(_Section):
         return bounds
 
 
+class MlflowSettings(_Section):
+    """Where runs and models are tracked; SQLite under the home where left empty."""
+
+    tracking_uri: str = ""
+
+
 class ScheduleSettings(_Section):
     """When the lake and the model are refreshed (cron, in the time zone named)."""
 
@@ -148,6 +154,7 @@ class Settings(BaseSettings):
     privacy: PrivacySettings = PrivacySettings()
     quality: QualitySettings = QualitySettings()
     model: ModelSettings = ModelSettings()
+    mlflow: MlflowSettings = MlflowSettings()
     schedules: ScheduleSettings = ScheduleSettings()
     alerts: AlertSettings = AlertSettings()
     dashboard: DashboardSettings = DashboardSettings()
@@ -192,8 +199,12 @@ class Settings(BaseSettings):
 
     @property
     def mlflow_uri(self) -> str:
-        """The MLflow tracking store: SQLite under the home unless MLFLOW_TRACKING_URI says otherwise."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        """The MLflow tracking store: SQLite under the home unless the settings name a server.
+
+        Not MLFLOW_TRACKING_URI: MLflow sets that variable itself, and a second home in the same process would
+        then write into the first one's store.
+        """
+        return self.mlflow.tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
 
     @property
     def dagster_home(self) -> Path:

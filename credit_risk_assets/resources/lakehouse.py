@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import deltalake
+import pyarrow as pa
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
@@ -125,7 +126,8 @@ class LakeLog:
         """The rows of a small table, by delta-rs; none where the table is missing."""
         if not self.exists(table):
             return []
-        return self._delta(table).to_pyarrow_table(columns=list(columns)).to_pylist()
+        # Not `to_pyarrow_table`: its threads abort a process that ends soon after.
+        return pa.RecordBatchReader.from_stream(self._delta(table).scan(columns=list(columns))).read_all().to_pylist()
 
 
 class Lakehouse(LakeLog):

@@ -47,7 +47,7 @@ class Lake:
         return DeltaTable(self.lakehouse.path(table))
 
     def rows(self, table: Table) -> pl.DataFrame:
-        return pl.DataFrame(pl.from_arrow(self.delta(table).to_pyarrow_table()))
+        return pl.DataFrame(self.delta(table).scan())
 
     def replace(self, table: Table, frame: pl.DataFrame) -> None:
         schema = self.delta(table).to_pyarrow_dataset().schema
