@@ -59,6 +59,7 @@ def simulate(
     as_of: Annotated[str | None, typer.Option(help="Latest as-of date; by default the last month-end.")] = None,
     tapes: Annotated[int, typer.Option(min=1, max=6, help="Yearly tapes.")] = 3,
     format: Annotated[Literal["csv", "parquet"], typer.Option(help="File format.")] = "csv",
+    parts: Annotated[int, typer.Option(min=1, help="Files for each tape.")] = 1,
     truth: Annotated[Path | None, typer.Option(help="Folder for the true PD and LGD, apart from the tapes.")] = None,
     defects: Annotated[Path | None, typer.Option(help="YAML file of defects to inject (CSV tapes only).")] = None,
     report: Annotated[bool, typer.Option(help="Measure the portfolio against its targets instead.")] = False,
@@ -73,7 +74,11 @@ def simulate(
     if report:
         from credit_risk_assets.tape.simulation.report import report as measure
 
-        measured = measure(loans, seed=seed, as_of=_as_of(as_of))
+        console.print(f"measuring {loans:,} loans of seed {seed} against the targets …")
+        try:
+            measured = measure(loans, seed=seed, as_of=_as_of(as_of))
+        except SimulationError as error:
+            raise _fail(str(error)) from None
         console.print("\n".join(measured.lines()), markup=False)
         if not measured.holds:
             raise typer.Exit(1)
@@ -82,15 +87,30 @@ def simulate(
         raise _fail("--out: expected a folder for the tapes")
     try:
         result = write_tapes(
-            loans, out, seed=seed, as_of=_as_of(as_of), tapes=tapes, format=format, truth=truth, defects=defects
+            loans,
+            out,
+            seed=seed,
+            as_of=_as_of(as_of),
+            tapes=tapes,
+            format=format,
+            parts=parts,
+            truth=truth,
+            defects=defects,
         )
     except SimulationError as error:
         raise _fail(str(error)) from None
+    except OSError as error:
+        raise _fail(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     for day, rows in sorted(result.rows.items()):
         rate = result.default_rates.get(day)
         shown = f", {rate:.1%} default within the next twelve months" if rate is not None else ""
         console.print(f"  {day}  {rows:>10,} loans{shown}")
     console.print(f"{len(result.files)} files in {out} ({time.monotonic() - began:.1f} s)", markup=False)
+    if result.truth_files:
+        console.print(f"{len(result.truth_files)} files of the truth in {truth}; no lake may hold them", markup=False)
+    if result.defects is not None:
+        spoilt = ", ".join(f"{count:,} {kind}" for kind, count in result.defects.counts.items())
+        console.print(f"defects: {spoilt or 'none'}; each noted in {result.defects.ledger}", markup=False)
 
 
 @simulate_app.command()

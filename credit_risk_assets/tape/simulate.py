@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
+
 from credit_risk_assets.tape.simulation import rows
 from credit_risk_assets.tape.simulation.blocks import BlockResult, BlockTask, simulate_block, tape_months
 from credit_risk_assets.tape.simulation.changes import ChangesResult, remember, simulate_changes
 from credit_risk_assets.tape.simulation.defects import DefectResult, inject_defects, read_defects
 from credit_risk_assets.tape.simulation.future import Portfolio
-from credit_risk_assets.tape.simulation.parameters import LATEST, MAX_TAPES
+from credit_risk_assets.tape.simulation.parameters import LATEST, MAX_PARTS, MAX_TAPES
 from credit_risk_assets.tape.simulation.sample import Sample
 from credit_risk_assets.tape.simulation.timeline import (
     SimulationError,
@@ -27,7 +29,7 @@ from credit_risk_assets.tape.simulation.timeline import (
     month_end,
 )
 from credit_risk_assets.tape.simulation.truth import SCHEMA as TRUTH_SCHEMA
-from credit_risk_assets.tape.simulation.writers import TapeFile, TapeFormat, csv_bytes
+from credit_risk_assets.tape.simulation.writers import PartedTape, TapeFile, TapeFormat, csv_bytes
 
 __all__ = [
     "DEFAULT_SEED",
@@ -70,6 +72,7 @@ def simulate(
     as_of: date | None = None,
     tapes: int = 3,
     format: TapeFormat = "csv",
+    parts: int = 1,
     truth: Path | None = None,
     sample_loans: int = 1000,
     progress: Progress | None = None,
@@ -81,25 +84,28 @@ def simulate(
     """Write yearly tapes of one portfolio, the latest with exactly `loans` rows, and its truth if asked for.
 
     The same seed gives the same bytes whatever `processes` is, and a smaller portfolio is the beginning of a
-    larger one. `as_of` is a month-end, by default the last one before today (UTC). With `home`, the portfolio is
-    noted there, so that `simulate_changes` can continue it. With `defects`, a YAML specification, the CSV tapes
+    larger one. `as_of` is a month-end, by default the last one before today (UTC). With `parts`, each tape is
+    written in that many files; the parts of a number hold the same loans on every tape. With `home`, the portfolio
+    is noted there, so that `simulate_changes` can continue it. With `defects`, a YAML specification, the CSV tapes
     are then spoilt and `ledger` (by default `OUT-defects/ledger.csv`) says what was put where. Raises
     `SimulationError`, one line, for a value that cannot be simulated.
     """
     as_of = check_as_of(as_of or last_month_end())
-    _check(loans, tapes, format, seed, processes)
+    _check(loans, tapes, format, parts, seed, processes)
     if defects is not None:
         if format != "csv":
             raise SimulationError(f"format {format}: defects are put into CSV tapes; expected csv")
         read_defects(defects)
     if truth is not None and (truth.resolve() == out.resolve() or out.resolve() in truth.resolve().parents):
         raise SimulationError(f"truth folder {truth}: lies in the tapes' folder; give a folder of its own")
+    for folder in (out, truth):
+        _make(folder)
     months = tape_months(tapes)
     names = {
         month: "loan_portfolio_data" if month == LATEST else f"loan_portfolio_data_{month_end(as_of, month)}"
         for month in months
     }
-    files = {month: TapeFile(out / f"{name}.{format}", rows.SCHEMA) for month, name in names.items()}
+    files = {month: PartedTape(out, name, format, rows.SCHEMA, parts) for month, name in names.items()}
     truths = _truth_files(truth, months, as_of, format)
     sample = Sample(min(sample_loans, loans))
     seen = dict.fromkeys(months, 0)
@@ -107,8 +113,9 @@ def simulate(
     try:
         task = BlockTask(seed, 0, as_of, months, truth=truth is not None)
         for result, encoded in _blocks(task, loans, format, processes):
+            breaks = _breaks(result.tapes[LATEST], files[LATEST].rows, loans, parts)
             for month in months:
-                files[month].append(encoded.get(month, result.tapes[month]), result.tapes[month].num_rows)
+                files[month].append(result.tapes[month], encoded.get(month), breaks)
                 if truth is not None:
                     truths[month].append(result.truths[month], result.truths[month].num_rows)
                 good, defaults = result.outcomes.get(month, (0, 0))
@@ -117,10 +124,12 @@ def simulate(
             sample.offer(result.tapes[LATEST])
             if progress is not None:
                 progress("simulating loans", files[LATEST].rows / loans)
-        written = [files[month].commit() for month in months]
+        written = [file for month in months for file in files[month].commit()]
         truth_written = tuple(file.commit() for file in truths.values())
     except BaseException:
-        for file in (*files.values(), *truths.values()):
+        for tape in files.values():
+            tape.discard()
+        for file in truths.values():
             file.discard()
         raise
     small = TapeFile(out / f"loan_portfolio_sample.{format}", rows.SCHEMA)
@@ -143,13 +152,29 @@ def simulate(
     )
 
 
-def _check(loans: int, tapes: int, format: str, seed: int, processes: int) -> None:
+def _make(folder: Path | None) -> None:
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SimulationError(f"{folder}: cannot be made a folder ({error.strerror}); choose another one") from None
+
+
+def _breaks(latest: pa.Table, done: int, loans: int, parts: int) -> list[str]:
+    """The loans of a block of the latest tape, `done` rows in, at which its parts of equal size begin."""
+    rows = [loans * number // parts - done for number in range(1, parts)]
+    return [latest["loan_id"][row].as_py() for row in rows if 0 <= row < latest.num_rows]
+
+
+def _check(loans: int, tapes: int, format: str, parts: int, seed: int, processes: int) -> None:
     if loans < 1:
         raise SimulationError(f"loans {loans}: expected 1 or more")
     if not 1 <= tapes <= MAX_TAPES:
         raise SimulationError(f"tapes {tapes}: expected 1 to {MAX_TAPES}, one a year back from the latest")
     if format not in ("csv", "parquet"):
         raise SimulationError(f"format {format}: expected csv or parquet")
+    if not 1 <= parts <= min(MAX_PARTS, loans):
+        raise SimulationError(f"parts {parts}: expected 1 to {MAX_PARTS}, and no more than loans ({loans})")
     if seed < 0:
         raise SimulationError(f"seed {seed}: expected 0 or more")
     if processes < 1:

@@ -187,6 +187,55 @@ def test_csv_and_parquet_hold_the_same_values_and_another_seed_others(
     assert not latest["loan_amount"].equals(read(tmp_path / "other" / "loan_portfolio_data.csv")["loan_amount"])
 
 
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_parts_hold_the_same_bytes_and_the_same_loans_on_every_tape(
+    made: tuple[Path, SimulationResult], tmp_path: Path, parts: int
+) -> None:
+    simulate(LOANS, tmp_path, as_of=AS_OF, parts=parts)
+    loans: dict[str, int] = {}
+    for name in ("loan_portfolio_data_2020-10-31", "loan_portfolio_data_2021-10-31", "loan_portfolio_data"):
+        files = [tmp_path / f"{name}_part-{number:04d}.csv" for number in range(1, parts + 1)]
+        contents = [file.read_bytes().partition(b"\n") for file in files]
+        assert len({header for header, _, _ in contents}) == 1
+        header, _, _ = contents[0]
+        whole = header + b"\n" + b"".join(body for _, _, body in contents)
+        assert whole == (made[0] / f"{name}.csv").read_bytes()
+        for number, file in enumerate(files):
+            assert all(loans.setdefault(loan, number) == number for loan in read(file)["loan_id"])
+    sizes = [read(file).height for file in sorted(tmp_path.glob("loan_portfolio_data_part-*"))]
+    assert sum(sizes) == LOANS
+    assert max(sizes) - min(sizes) <= 1
+    sample = "loan_portfolio_sample.csv"
+    assert (tmp_path / sample).read_bytes() == (made[0] / sample).read_bytes()
+
+
+def test_parts_across_blocks_processes_and_formats_hold_the_same_rows(tmp_path: Path) -> None:
+    loans = 25_000
+    simulate(loans, tmp_path / "whole", as_of=AS_OF, tapes=2)
+    simulate(loans, tmp_path / "csv", as_of=AS_OF, tapes=2, parts=3, processes=2)
+    simulate(loans, tmp_path / "parquet", as_of=AS_OF, tapes=2, parts=3, format="parquet")
+    for name in ("loan_portfolio_data", "loan_portfolio_data_2021-10-31"):
+        whole = read(tmp_path / "whole" / f"{name}.csv")
+        for format in ("csv", "parquet"):
+            files = sorted((tmp_path / format).glob(f"{name}_part-*"))
+            assert [file.name for file in files] == [f"{name}_part-000{n}.{format}" for n in (1, 2, 3)]
+            assert pl.concat(read(file) for file in files).equals(whole)
+
+
+def test_another_number_of_parts_replaces_the_files_of_the_last_run(tmp_path: Path) -> None:
+    for parts in (4, 2, 1, 3):
+        result = simulate(200, tmp_path, as_of=AS_OF, tapes=2, parts=parts)
+        assert sorted(tmp_path.iterdir()) == sorted(result.files)
+        assert len(result.files) == 2 * parts + 1
+
+
+def test_a_part_without_rows_is_not_written(tmp_path: Path) -> None:
+    result = simulate(30, tmp_path, as_of=AS_OF, tapes=6, parts=30)
+    assert all(read(file).height for file in result.files)
+    assert len(list(tmp_path.glob("loan_portfolio_data_part-*"))) == 30
+    assert sum(read(file).height for file in result.files[:-1]) == sum(result.rows.values())
+
+
 def test_asking_for_more_tapes_or_the_truth_changes_no_row(made: tuple[Path, SimulationResult], tmp_path: Path) -> None:
     simulate(LOANS, tmp_path / "t", as_of=AS_OF, tapes=5, truth=tmp_path / "sealed")
     for name in ("loan_portfolio_data.csv", "loan_portfolio_data_2020-10-31.csv"):
@@ -218,6 +267,8 @@ def test_by_default_the_latest_tape_is_of_the_last_month_end() -> None:
         ({"as_of": date(2999, 12, 31)}, "in the future"),
         ({"format": "xlsx"}, "format xlsx: expected csv or parquet"),
         ({"seed": -1}, "seed -1"),
+        ({"parts": 0}, "parts 0: expected 1 to 100"),
+        ({"parts": 11}, r"parts 11: expected 1 to 100, and no more than loans \(10\)"),
         ({"processes": 0}, "processes 0"),
     ],
 )

@@ -76,7 +76,7 @@ def recall(home: Path) -> tuple[Portfolio, datetime]:
         return portfolio, datetime.fromisoformat(record["until"])
     except FileNotFoundError:
         raise SimulationError(
-            f"home {home}: no simulated portfolio to continue; simulate one into its landing folder first"
+            f"home {home}: no simulated portfolio to continue; run `credit-risk demo` first"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise SimulationError(

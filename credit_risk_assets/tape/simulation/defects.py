@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from credit_risk_assets.tape.simulation.timeline import SimulationError
 FILE_KINDS = ("drift", "late_tape", "resent_file")
 LEDGER_COLUMNS = ("kind", "file", "row_number", "loan_id", "column", "found", "written")
 CHUNK_ROWS = 65_536
+LATEST_TAPE = re.compile(r"loan_portfolio_data(_part-\d+)?\.csv")
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def inject_defects(files: Sequence[Path], specification: Path, ledger: Path) -> 
         writer = csv.DictWriter(out, LEDGER_COLUMNS, lineterminator="\n")
         writer.writeheader()
         for order, file in enumerate(tapes):
-            latest = file.name == "loan_portfolio_data.csv"
+            latest = LATEST_TAPE.fullmatch(file.name) is not None
             mine = [d for d in defects if d.tapes == "all" or (d.tapes == "latest") == latest]
             spoiler = _Spoiler(file, mine, np.random.default_rng([seed, order]))
             for entry in spoiler.run():

@@ -13,6 +13,7 @@ LATEST = HISTORY_MONTHS - 1
 """Index of the latest tape's month; month 0 is the first month of lending."""
 RETENTION_MONTHS = 13
 MAX_TAPES = 6
+MAX_PARTS = 100
 MAX_FUTURE_MONTHS = 120
 
 CLEAN, EARLY, CODE_1, CODE_2, CODE_3, CODE_4, CODE_5, CHARGED_OFF, PAID_OFF = range(9)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -78,6 +81,57 @@ class TapeFile:
         for handle in (self._parquet, self._csv):
             if handle is not None:
                 handle.close()
+
+
+class PartedTape:
+    """One tape under construction, in one file or in parts that follow each other in the order of loans.
+
+    With the same breaks for every tape, a loan stands in the part of the same number on all of them.
+    """
+
+    def __init__(self, folder: Path, name: str, format: TapeFormat, schema: pa.Schema, parts: int = 1) -> None:
+        names = [name] if parts == 1 else [f"{name}_part-{number:04d}" for number in range(1, parts + 1)]
+        self._folder, self._name, self._format = folder, name, format
+        self._files = [TapeFile(folder / f"{part}.{format}", schema) for part in names]
+        self._current = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows so far, over all parts."""
+        return sum(file.rows for file in self._files)
+
+    def append(self, table: pa.Table, encoded: bytes | None, breaks: Sequence[str]) -> None:
+        """Add a block, sorted by loan; each of the loans `breaks` begins the next part.
+
+        `encoded` may hold the block's CSV bytes; they serve where the block is not broken.
+        """
+        if not breaks:
+            self._files[self._current].append(encoded or table, table.num_rows)
+            return
+        loans = table["loan_id"].to_numpy(zero_copy_only=False).astype(str)
+        places = [0, *np.searchsorted(loans, np.array(breaks, dtype=str)), table.num_rows]
+        for number, (begin, end) in enumerate(pairwise(places)):
+            self._current += number > 0
+            self._files[self._current].append(table.slice(begin, end - begin), int(end - begin))
+
+    def commit(self) -> list[Path]:
+        """Finish the files; a part without rows is left out, and an earlier run's files of this tape go."""
+        empty = [file for file in self._files if not file.rows] if self.rows else self._files[1:]
+        for file in empty:
+            file.discard()
+        written = [file.commit() for file in self._files if file not in empty]
+        for old in [
+            self._folder / f"{self._name}.{self._format}",
+            *self._folder.glob(f"{self._name}_part-*.{self._format}"),
+        ]:
+            if old not in written:
+                old.unlink(missing_ok=True)
+        return written
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        for file in self._files:
+            file.discard()
 
 
 _DICTIONARY = [
