@@ -38,7 +38,8 @@ class _ProgressHandler(logging.Handler):
             seconds = time.monotonic() - self._began.get(step, time.monotonic())
             self._times.seconds[step] = seconds
             word = "done" if event.is_step_success else "FAILED" if event.is_step_failure else "skipped"
-            self._say(f"  {word:8}{step:24}{seconds:7.1f} s")
+            took = "" if event.is_step_skipped else f"{seconds:7.1f} s"
+            self._say(f"  {word:8}{step:24}{took}".rstrip())
         elif event.is_step_up_for_retry:
             self._say(f"  retry   {step}")
 

@@ -5,6 +5,8 @@ Everything lies under `<home>/mlflow`: the SQLite store and the artifacts.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -219,16 +221,18 @@ def _register(store: MlflowClient, result: TrainingResult, settings: Settings, t
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / "credit_default.pkl"
         packed.write_bytes(dump_model(result.model, result.encoders))
-        info = mlflow.pyfunc.log_model(
-            name=_ARTIFACT,
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={_ARTIFACT: str(packed)},
-            signature=_signature(),
-            input_example=_example(),
-            registered_model_name=MODEL_NAME,
-            # named here, because finding them out would load the model in another process
-            pip_requirements=[f"{name}=={installed(name)}" for name in _REQUIREMENTS],
-        )
+        # MLflow prints what it registered to stderr, past every logger; the run's own report says it
+        with contextlib.redirect_stderr(io.StringIO()):
+            info = mlflow.pyfunc.log_model(
+                name=_ARTIFACT,
+                python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+                artifacts={_ARTIFACT: str(packed)},
+                signature=_signature(),
+                input_example=_example(),
+                registered_model_name=MODEL_NAME,
+                # named here, because finding them out would load the model in another process
+                pip_requirements=[f"{name}=={installed(name)}" for name in _REQUIREMENTS],
+            )
     number = str(info.registered_model_version)
     findings = promotion_findings(result, chosen, dict(champion.tags) if champion else None)
     promote = not result.leaks if champion is None else not findings
