@@ -11,10 +11,14 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from click.testing import Result
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
+from typer.testing import CliRunner
 
 from credit_risk_assets.automation.progress import StepTimes, progress_logger
+from credit_risk_assets.cli import app
+from credit_risk_assets.config import settings as settings_module
 from credit_risk_assets.config.settings import Settings, read_settings
 from credit_risk_assets.config.tables import TABLES, Table
 from credit_risk_assets.definitions import build_defs
@@ -25,6 +29,8 @@ from credit_risk_assets.tape.simulate import simulate
 TEST_SEED = 7
 SMALL_LOANS = 3_000
 AS_OF = date(2026, 10, 31)
+
+Run = Callable[..., Result]
 
 GOOD_ROW: dict[str, Any] = {
     "loan_id": "L1",
@@ -66,6 +72,22 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def sail(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
     """The embedded engine's session, one for all tests."""
     return spark_session(read_settings(home=tmp_path_factory.mktemp("session")))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """The command line as a user types it, in a fresh home."""
+    monkeypatch.setenv("CREDIT_RISK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CREDIT_RISK__LANDING__SETTLE_SECONDS", "0")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home" / "dagster"))
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*arguments: str | Path) -> Result:
+        settings_module.load_settings.cache_clear()
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    yield call
+    settings_module.load_settings.cache_clear()
 
 
 def make_settings(home: Path, **sections: Any) -> Settings:

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
-from click.testing import Result
 from deltalake import DeltaTable
-from typer.testing import CliRunner
 
-from credit_risk_assets.cli import app
-from credit_risk_assets.config import settings as settings_module
 from credit_risk_assets.config import tables
 from credit_risk_assets.config.settings import SettingsError
-from credit_risk_tests.conftest import SMALL_LOANS, write_tape
+from credit_risk_tests.conftest import SMALL_LOANS, Run, write_tape
 
 LENDING_CLUB = "lending_club_10000.csv.gz"
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    monkeypatch.setenv("CREDIT_RISK_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("CREDIT_RISK__LANDING__SETTLE_SECONDS", "0")
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home" / "dagster"))
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def call(*arguments: str | Path) -> Result:
-        settings_module.load_settings.cache_clear()
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-    yield call
-    settings_module.load_settings.cache_clear()
 
 
 def lending_club(tmp_path: Path) -> Path:
@@ -124,22 +103,6 @@ def test_one_asset_can_be_selected_and_an_unknown_one_is_named(run: Run, tmp_pat
     assert wrong.exit_code == 1
     assert "bronze/loan_tapes" in wrong.output
     assert "Traceback" not in wrong.output
-
-
-def test_simulated_tapes_are_files_that_land(run: Run, tmp_path: Path) -> None:
-    out, truth = tmp_path / "tapes", tmp_path / "truth"
-    result = run("simulate", "--loans", "1500", "--out", out, "--seed", "3", "--as-of", "2026-10-31", "--truth", truth)
-    assert result.exit_code == 0, result.output
-    latest = pl.read_csv(out / "loan_portfolio_data.csv", infer_schema_length=None)
-    assert latest.height == 1500
-    assert sorted(file.name for file in out.glob("*.csv")) == [
-        "loan_portfolio_data.csv",
-        "loan_portfolio_data_2024-10-31.csv",
-        "loan_portfolio_data_2025-10-31.csv",
-        "loan_portfolio_sample.csv",
-    ]
-    assert list(truth.iterdir())
-    assert run("land", out / "loan_portfolio_data.csv").exit_code == 0
 
 
 def test_scoring_without_a_champion_says_what_to_run(run: Run, tmp_path: Path) -> None:
