@@ -108,9 +108,9 @@ def make_bronze_tables(lakehouse: Lakehouse) -> None:
 
 
 def known_contents(lake: LakeLog) -> dict[str, str]:
-    """Content fingerprint -> file name of everything the ingestion log holds."""
-    rows = lake.rows(INGESTION_LOG, ["source_sha256", "source_file"])
-    return {row["source_sha256"]: row["source_file"] for row in rows}
+    """Content fingerprint -> file name of everything that was ingested; a refused file may be tried again."""
+    rows = lake.rows(INGESTION_LOG, ["source_sha256", "source_file", "outcome"])
+    return {row["source_sha256"]: row["source_file"] for row in rows if row["outcome"] == "ingested"}
 
 
 def waiting_files(settings: Settings, known: dict[str, str]) -> list[LandedFile]:
@@ -233,6 +233,7 @@ class Ingestion:
             outcome: Outcome = "ingested"
         else:
             outcome, message = "refused", refusal
+            key = IdempotenceKey(f"refused/{content}/{self._run_id}")
         row: tuple[Any, ...] = (
             file.name,
             content,

@@ -30,6 +30,11 @@ def refresh(platform: Platform) -> dict[str, str]:
     return failed_checks(result)
 
 
+def refresh_after(platform: Platform, tape: Tape) -> dict[str, str]:
+    tape("another.csv", [{"loan_id": "L2"}])
+    return refresh(platform)
+
+
 def test_the_same_content_under_another_name_is_ingested_once(platform: Platform, tape: Tape) -> None:
     tape("october.csv", [{}, {"loan_id": "L2"}])
     refresh(platform)
@@ -158,6 +163,10 @@ def test_a_refused_file_is_named_kept_and_does_not_stop_the_others(
     assert table_rows(platform, tables.LOANS).height == 1
     kept = [file for file in platform.settings.quarantine_folder.iterdir() if file.name.endswith("bad.csv")]
     assert [file.read_bytes() for file in kept] == [content]
+    assert "bronze/ingestion_log files_readable" not in refresh_after(platform, tape)
+    (platform.settings.landing_folder / "bad.csv").write_bytes(content)
+    assert refresh(platform)["bronze/ingestion_log files_readable"] == "ERROR"
+    assert table_rows(platform, tables.INGESTION_LOG)["outcome"].to_list().count("refused") == 2
 
 
 def test_a_file_that_grows_while_it_lands_waits_and_is_then_taken_whole(
