@@ -169,9 +169,11 @@ def land(
 
                 translated = translate(settings, file, chosen)
                 stem = file.name.removesuffix(".gz").rsplit(".", 1)[0]
-                target = put(settings, translated, kind, name=f"{stem}.parquet")
-                translated.unlink()
-                translated.parent.rmdir()
+                try:
+                    target = put(settings, translated, kind, name=f"{stem}.parquet")
+                finally:
+                    translated.unlink()
+                    translated.parent.rmdir()
         except TapeRefused as error:
             errors.print(f"refused {error}", markup=False)
             refused += 1

@@ -37,11 +37,11 @@ def loans(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
         first_load = not lakehouse.exists(LOANS)
         newest = newest_rows(history if first_load else _rows_of(files, history), ["loan_id"])
         if not first_load:
-            held = lakehouse.read(LOANS).select("loan_id", F.col("as_of_date").alias("held_as_of"))
+            held = lakehouse.read(LOANS).select("loan_id", F.col("as_of_date").alias("_held_as_of"))
             newest = (
                 newest.join(held, "loan_id", "left")
-                .where("held_as_of is null or as_of_date >= held_as_of")
-                .drop("held_as_of")
+                .where("_held_as_of is null or as_of_date >= _held_as_of")
+                .drop("_held_as_of")
             )
         counts = _upsert(lakehouse, LOANS, newest, ["loan_id"], files)
     return materialized(lakehouse, LOANS, files_read=len(files.contents), **counts)

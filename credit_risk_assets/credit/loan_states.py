@@ -21,13 +21,16 @@ end
 """
 """Monthly payment of an annuity loan, A·r(1+r)^n / ((1+r)^n − 1) with r monthly; A/n at r = 0."""
 
+SILVER_NAMES = {"tape_kind", "as_of_month", "observation_date", "default_12m"}
+"""Names that silver or the development sample gives to columns of its own."""
+
 NEWEST_FIRST = ("as_of_date", "_ingested_at", "_source_sha256", "_row_number")
 PROVENANCE = ("_source_sha256", "_row_number", "_ingested_at")
 
 
 def tape_extras(columns: Sequence[str]) -> dict[str, str]:
     """Columns beyond the contract -> their names in silver; one that a feature is called keeps a `tape_` prefix."""
-    computed = {feature.name for feature in DERIVED} | {"tape_kind", "as_of_month"}
+    computed = {feature.name for feature in DERIVED} | SILVER_NAMES
     return {
         name: f"tape_{name}" if name in computed else name
         for name in columns

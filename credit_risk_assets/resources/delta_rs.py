@@ -18,9 +18,9 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
-from credit_risk_assets.resources.lakehouse import IdempotenceKey, LakehouseError, _arrow_fields
+from credit_risk_assets.resources.lakehouse import CommitLibrary, IdempotenceKey, LakehouseError, _arrow_fields
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 REWRITE_SHARE = 0.2
@@ -28,18 +28,8 @@ REWRITE_SHARE = 0.2
 STATISTICS_COLUMNS = 32
 
 
-class DeltaRsLibrary:
+class DeltaRsLibrary(CommitLibrary):
     """Sail computes and writes Parquet; delta-rs commits. A crash before the commit leaves only orphan files."""
-
-    def __init__(self, session: SparkSession) -> None:
-        self._session = session
-
-    def read(self, path: str, version: int | None) -> DataFrame:
-        """The table's rows, now or as of a version."""
-        reader = self._session.read.format("delta")
-        if version is not None:
-            reader = reader.option("versionAsOf", str(version))
-        return reader.load(path)
 
     def write(
         self,

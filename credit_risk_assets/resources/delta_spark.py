@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
-from credit_risk_assets.resources.lakehouse import IdempotenceKey
+from credit_risk_assets.resources.lakehouse import CommitLibrary, IdempotenceKey
 
 _TXN_APP = "spark.databricks.delta.write.txnAppId"
 _TXN_VERSION = "spark.databricks.delta.write.txnVersion"
 
 
-class DeltaSparkLibrary:
+class DeltaSparkLibrary(CommitLibrary):
     """delta-spark reads, writes and merges inside the Spark session."""
-
-    def __init__(self, session: SparkSession) -> None:
-        self._session = session
-
-    def read(self, path: str, version: int | None) -> DataFrame:
-        """The table's rows, now or as of a version."""
-        reader = self._session.read.format("delta")
-        if version is not None:
-            reader = reader.option("versionAsOf", str(version))
-        return reader.load(path)
 
     def write(
         self,

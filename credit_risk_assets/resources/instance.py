@@ -30,6 +30,8 @@ def prepare_instance(settings: Settings) -> Path:
     if not file.exists():
         file.write_text(yaml.safe_dump(INSTANCE_CONFIG, sort_keys=False), encoding="utf-8")
     os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home))
+    # One that was set from outside may not be there yet, and Dagster would not say so in one line.
+    Path(os.environ["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
     return settings.dagster_home
 

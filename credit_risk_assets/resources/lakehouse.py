@@ -7,10 +7,11 @@ commit carries an idempotence key, so that the same write done twice lands once.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import deltalake
 import pyarrow as pa
@@ -47,12 +48,20 @@ class Commit:
     skipped: bool = False
 
 
-class CommitLibrary(Protocol):
+class CommitLibrary(ABC):
     """The library that commits: delta-rs for the embedded engine, delta-spark on the JVM."""
+
+    def __init__(self, session: SparkSession) -> None:
+        self._session = session
 
     def read(self, path: str, version: int | None) -> DataFrame:
         """The table's rows, now or as of a version."""
+        reader = self._session.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", str(version))
+        return reader.load(path)
 
+    @abstractmethod
     def write(
         self,
         path: str,
@@ -65,6 +74,7 @@ class CommitLibrary(Protocol):
     ) -> None:
         """Append the frame or replace the table's rows by it, in one commit."""
 
+    @abstractmethod
     def merge(self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None) -> dict[str, int]:
         """Update the rows whose key the frame holds, insert the others, in one commit."""
 

@@ -120,7 +120,7 @@ def test_a_repeated_row_is_kept_in_bronze_and_once_in_silver(platform: Platform,
 def test_a_new_column_flows_from_bronze_to_silver_and_is_named(platform: Platform, tape: Tape) -> None:
     tape("a.csv", [{"as_of_date": "2026-09-30"}])
     refresh(platform)
-    tape("b.csv", [{"branch": "north", "debt_to_income": "0.4"}])
+    tape("b.csv", [{"branch": "north", "debt_to_income": "0.4", "default_12m": "1", "held_as_of": "x"}])
     failed = refresh(platform)
     assert failed["bronze/loan_tape columns_known"] == "WARN"
     bronze = table_rows(platform, tables.LOAN_TAPE).sort("as_of_date")
@@ -130,6 +130,10 @@ def test_a_new_column_flows_from_bronze_to_silver_and_is_named(platform: Platfor
     # A feature keeps its name; the tape's own column of that name stands beside it.
     assert loans["tape_debt_to_income"].to_list() == ["0.4"]
     assert loans["debt_to_income"].dtype == pl.Float64
+    # An outcome that somebody wrote on the tape is kept aside too: the sample makes its own.
+    assert loans["tape_default_12m"].to_list() == ["1"]
+    assert run_job(platform, "train_model").success
+    assert table_rows(platform, tables.DEVELOPMENT_SAMPLE)["default_12m"].dtype == pl.Int32
     tape("c.csv", [{"as_of_date": "2026-11-15"}])
     assert "bronze/loan_tape columns_known" not in refresh(platform)
     assert table_rows(platform, tables.LOANS)["branch"].to_list() == [None]

@@ -13,7 +13,7 @@ from credit_risk_assets.config.settings import ModelSettings
 from credit_risk_assets.modelling.errors import ModelDataError
 from credit_risk_assets.modelling.tabular import clean_features, evaluate_table, find_outcome
 
-SHARED = Path("/work/shared/data")
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def table(rows: int = 1_200, seed: int = 0, rate: float = -1.2) -> pd.DataFrame:
