@@ -14,6 +14,7 @@ from credit_risk_assets.automation.jobs import MODEL_KEY
 from credit_risk_assets.config.tables import DEVELOPMENT_SAMPLE, LOAN_SCORES, LOANS, MODEL_NAME, MODEL_PERFORMANCE
 from credit_risk_assets.credit.features import model_features
 from credit_risk_assets.credit.portfolio import ON_BOOK_SQL
+from credit_risk_assets.modelling.evaluate import BOOTSTRAP_REPLICATES
 from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE
 from credit_risk_assets.modelling.score import SCORE_SCHEMA, dump_model, make_scorer, scorer_columns
 from credit_risk_assets.modelling.train import TrainingResult, train_default_model
@@ -103,7 +104,7 @@ def default_model(
         yield dg.MaterializeResult(asset_key=MODEL_KEY, metadata={"unchanged": True, "gate": tags.get("gate", "")})
         yield materialized(lakehouse, MODEL_PERFORMANCE)
         return
-    result = train_default_model(training_frame(lakehouse), settings.model)
+    result = train_default_model(training_frame(lakehouse), settings.model, replicates=BOOTSTRAP_REPLICATES)
     registered = register(result, settings, {"development_sample_version": str(inputs[DEVELOPMENT_SAMPLE.path])})
     rows = performance_rows(result, registered.version, datetime.now(UTC))
     frame = lakehouse.session.createDataFrame(rows, PERFORMANCE_SCHEMA)

@@ -16,6 +16,7 @@ from credit_risk_assets.config.settings import Settings, SparkSettings
 
 MINIMUM_JAVA = 17
 LOG_CONFIG = Path(__file__).parent.parent / "config" / "log4j2.properties"
+_CONNECT_MARKS = ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE", "SPARK_LOCAL_REMOTE")
 _COMMON_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
@@ -171,6 +172,11 @@ def spark_session(settings: Settings) -> SparkSession:
         conf = {"spark.remote": settings.spark.remote}
     else:
         conf = _jvm_conf(settings.spark)
+    if engine in ("local", "cluster"):
+        # PySpark marks a Connect session in the environment, and a process started from one would take the mark
+        # for its own: the setting decides, not the parent.
+        for name in _CONNECT_MARKS:
+            os.environ.pop(name, None)
     if engine == "local":
         # Without it Spark asks the network for this machine's name, and workers start the system's Python.
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
