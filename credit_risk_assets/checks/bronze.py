@@ -6,14 +6,22 @@ from datetime import UTC, date, datetime
 
 from pyspark.sql import functions as F
 
-from credit_risk_assets.checks.framework import Check, Finding, check_of, counted, layer_checks, tied
+from credit_risk_assets.checks.framework import (
+    EXAMPLES,
+    Check,
+    Finding,
+    broken_rule,
+    check_of,
+    count_where,
+    counted,
+    layer_checks,
+    tied,
+)
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_TAPE, REJECTED_RECORDS
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.tape import contract
-
-EXAMPLES = 5
 
 ROWS_TIE = check_of(LOAN_TAPE, "rows_tie_with_log", "Bronze holds exactly the rows that the log says were accepted.")
 REQUIRED_PRESENT = check_of(LOAN_TAPE, "required_values_present", "No required column has a gap.")
@@ -80,15 +88,6 @@ _ROW_RULES = {
 }
 
 
-def _count(condition: str) -> str:
-    return f"count(case when {condition} then 1 end)"
-
-
-def _examples(lakehouse: Lakehouse, condition: str) -> list[str]:
-    rows = lakehouse.read(LOAN_TAPE).where(condition).select("loan_id").orderBy("loan_id").limit(EXAMPLES).collect()
-    return [str(row[0]) for row in rows]
-
-
 def measure_bronze(platform: Platform) -> list[Finding]:
     """Evaluate every bronze check: one pass over the tape rows, one over the log and the rejected rows."""
     return bronze_findings(platform.lakehouse, platform.settings, datetime.now(UTC).date())
@@ -100,7 +99,7 @@ def bronze_findings(lakehouse: Lakehouse, settings: Settings, today: date) -> li
     sums = tape.agg(
         F.count(F.lit(1)).alias("rows"),
         F.max("as_of_date").alias("newest"),
-        *[F.expr(_count(condition)).alias(name) for name, condition in _ROW_RULES.items()],
+        *[F.expr(count_where(condition)).alias(name) for name, condition in _ROW_RULES.items()],
     ).collect()[0]
     repeated = (
         tape.groupBy("_source_sha256", "loan_id", "as_of_date")
@@ -112,14 +111,12 @@ def bronze_findings(lakehouse: Lakehouse, settings: Settings, today: date) -> li
     log = [row.asDict() for row in lakehouse.read(INGESTION_LOG).collect()]
     rejected = (
         lakehouse.read(REJECTED_RECORDS)
-        .agg(F.count(F.lit(1)), F.expr(_count("coalesce(size(reasons), 0) < 1 or raw is null")))
+        .agg(F.count(F.lit(1)), F.expr(count_where("coalesce(size(reasons), 0) < 1 or raw is null")))
         .collect()[0]
     )
 
     def row_rule(check: Check, rule: str, what: str) -> Finding:
-        failed = sums[rule]
-        keys = _examples(lakehouse, _ROW_RULES[rule]) if failed else []
-        return counted(check, failed, sums["rows"], what, keys)
+        return broken_rule(check, tape, _ROW_RULES[rule], sums[rule], sums["rows"], what)
 
     total = sums["rows"]
     duplicate_share = repeated[0] / total if total else 0.0

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import dagster as dg
+from pyspark.sql import DataFrame
 from pyspark.sql.types import BooleanType, LongType, StringType, StructField, StructType, TimestampType
 
 from credit_risk_assets.config.tables import QUALITY_RESULTS, Table
@@ -13,6 +14,8 @@ from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse
 from credit_risk_assets.resources.platform import Platform
 
 Severity = Literal["ERROR", "WARN"]
+EXAMPLES = 5
+"""Keys that a finding names; the table holds the rest."""
 
 RESULTS_SCHEMA = StructType(
     [
@@ -96,6 +99,21 @@ class Finding:
 def counted(check: Check, failed: int, total: int, what: str, examples: Sequence[str] = ()) -> Finding:
     """A finding that passes when no row fails; `what` says what every row should be."""
     return Finding(check, failed == 0, f"{failed:,} of {total:,} rows fail", what, failed, total, examples)
+
+
+def count_where(condition: str) -> str:
+    """Spark SQL that counts the rows a condition holds for; a null condition counts none."""
+    return f"count(case when {condition} then 1 end)"
+
+
+def broken_rule(check: Check, frame: DataFrame, condition: str, failed: int, total: int, what: str) -> Finding:
+    """The finding of a row rule measured before: the first loans that break it are looked up only if any do."""
+    return counted(check, failed, total, what, example_loans(frame.where(condition)) if failed else [])
+
+
+def example_loans(frame: DataFrame) -> list[str]:
+    """The first few loan ids of a frame, in their order."""
+    return [str(row[0]) for row in frame.select("loan_id").orderBy("loan_id").limit(EXAMPLES).collect()]
 
 
 def tied(check: Check, left: float, right: float, what: str, *, tolerance: float = 0.0) -> Finding:

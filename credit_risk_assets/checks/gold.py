@@ -6,7 +6,7 @@ import itertools
 
 from pyspark.sql import functions as F
 
-from credit_risk_assets.checks.framework import Check, Finding, check_of, counted, layer_checks, tied
+from credit_risk_assets.checks.framework import Check, Finding, check_of, count_where, counted, layer_checks, tied
 from credit_risk_assets.config.tables import (
     DEVELOPMENT_SAMPLE,
     LOAN_HISTORY,
@@ -61,10 +61,6 @@ DEFAULTED_RATED = check_of(
 RATINGS_RISE = check_of(LOAN_SCORES, "ratings_follow_pd", "A worse rating has a higher mean PD.")
 
 SCORE_CHECKS: tuple[Check, ...] = (SCORED_ONCE, PD_RANGE, DEFAULTED_RATED, RATINGS_RISE)
-
-
-def _count(condition: str) -> str:
-    return f"count(case when {condition} then 1 end)"
 
 
 def portfolio_findings(lakehouse: Lakehouse) -> list[Finding]:
@@ -129,8 +125,8 @@ def sample_findings(lakehouse: Lakehouse) -> list[Finding]:
     sums = sample.agg(
         F.count(F.lit(1)).alias("rows"),
         F.countDistinct("loan_id", "observation_date").alias("observations"),
-        F.expr(_count(f"not ({ON_BOOK_SQL}) or coalesce({in_default_sql()}, false)")).alias("not_performing"),
-        F.expr(_count(too_young)).alias("too_young"),
+        F.expr(count_where(f"not ({ON_BOOK_SQL}) or coalesce({in_default_sql()}, false)")).alias("not_performing"),
+        F.expr(count_where(too_young)).alias("too_young"),
     ).collect()[0]
     rows = sums["rows"]
     return [
@@ -154,12 +150,11 @@ def score_findings(lakehouse: Lakehouse) -> list[Finding]:
         "loan_id",
         "full_outer",
     )
+    unrated = f"{in_default_sql()} and not coalesce(pd_12m = 1 and risk_rating = 'Very High', false)"
     sums = joined.agg(
-        F.expr(_count("loan_status is not null")).alias("book"),
-        F.expr(_count("loan_status is null or scored is null or scored <> 1")).alias("wrong"),
-        F.expr(_count(f"{in_default_sql()} and not coalesce(pd_12m = 1 and risk_rating = 'Very High', false)")).alias(
-            "defaulted"
-        ),
+        F.expr(count_where("loan_status is not null")).alias("book"),
+        F.expr(count_where("loan_status is null or scored is null or scored <> 1")).alias("wrong"),
+        F.expr(count_where(unrated)).alias("defaulted"),
     ).collect()[0]
     outside = scores.where(
         f"pd_12m is null or pd_12m <= 0 or pd_12m > 1 or risk_rating is null or risk_rating not in ({ratings})"

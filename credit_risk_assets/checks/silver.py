@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from pyspark.sql import functions as F
 
-from credit_risk_assets.checks.framework import Check, Finding, check_of, counted, layer_checks, tied
+from credit_risk_assets.checks.framework import (
+    Check,
+    Finding,
+    broken_rule,
+    check_of,
+    count_where,
+    counted,
+    example_loans,
+    layer_checks,
+    tied,
+)
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import LOAN_HISTORY, LOAN_TAPE, LOANS, RISK_CATEGORIES
 from credit_risk_assets.credit.portfolio import ON_BOOK_SQL
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
-
-EXAMPLES = 5
 
 LOAN_ONCE = check_of(LOANS, "one_row_per_loan", "A loan stands once.")
 LOANS_COMPLETE = check_of(LOANS, "every_loan_of_bronze", "Silver holds each loan that bronze holds.")
@@ -70,10 +78,6 @@ _ROW_RULES = {
 }
 
 
-def _count(condition: str) -> str:
-    return f"count(case when {condition} then 1 end)"
-
-
 def history_findings(lakehouse: Lakehouse, settings: Settings) -> list[Finding]:
     """The findings of the loan history: one pass over its keys, one over bronze's."""
     keys = lakehouse.read(LOAN_HISTORY).agg(F.count(F.lit(1)), F.countDistinct("loan_id", "as_of_date")).collect()[0]
@@ -91,22 +95,20 @@ def loan_findings(lakehouse: Lakehouse) -> list[Finding]:
     sums = loans.agg(
         F.count(F.lit(1)).alias("rows"),
         F.countDistinct("loan_id").alias("loans"),
-        *[F.expr(_count(condition)).alias(name) for name, condition in _ROW_RULES.items()],
+        *[F.expr(count_where(condition)).alias(name) for name, condition in _ROW_RULES.items()],
     ).collect()[0]
     bronze_newest = lakehouse.read(LOAN_TAPE).groupBy("loan_id").agg(F.max("as_of_date").alias("newest"))
     compared = (
         bronze_newest.join(loans.select("loan_id", "as_of_date"), "loan_id", "left")
         .agg(
             F.count(F.lit(1)).alias("loans"),
-            F.expr(_count("as_of_date is null or as_of_date <> newest")).alias("stale"),
+            F.expr(count_where("as_of_date is null or as_of_date <> newest")).alias("stale"),
         )
         .collect()[0]
     )
 
     def row_rule(check: Check, rule: str, what: str) -> Finding:
-        failed = sums[rule]
-        found = loans.where(_ROW_RULES[rule]).select("loan_id").orderBy("loan_id").limit(EXAMPLES) if failed else None
-        return counted(check, failed, sums["rows"], what, [str(r[0]) for r in found.collect()] if found else [])
+        return broken_rule(check, loans, _ROW_RULES[rule], sums[rule], sums["rows"], what)
 
     return [
         counted(LOAN_ONCE, sums["rows"] - sums["loans"], sums["rows"], "one row per loan"),
@@ -133,8 +135,7 @@ def _vanished(lakehouse: Lakehouse) -> Finding:
     loans = lakehouse.read(LOANS).where(ON_BOOK_SQL)
     gone = loans.where(f"as_of_date < date'{tapes[-1][0]}'")
     failed = gone.count()
-    keys = [str(r[0]) for r in gone.select("loan_id").orderBy("loan_id").limit(EXAMPLES).collect()] if failed else []
-    return counted(NONE_VANISHED, failed, loans.count(), what, keys)
+    return counted(NONE_VANISHED, failed, loans.count(), what, example_loans(gone) if failed else [])
 
 
 def _volume(lakehouse: Lakehouse, settings: Settings) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
@@ -31,7 +31,6 @@ class StagedTape:
     rows_rejected: int = 0
     rows_quarantined: int = 0
     quarantine_file: Path | None = None
-    as_of_dates: set[date] = field(default_factory=set)
 
     @property
     def rows_read(self) -> int:
@@ -118,7 +117,6 @@ def stage_tape(
             staged.rows_accepted += checked.accepted.height
             staged.rows_rejected += checked.rejected.height + bad_lines.height
             staged.rows_quarantined += bad_lines.height
-            staged.as_of_dates.update(checked.accepted["as_of_date"].unique().to_list())
     finally:
         accepted.close()
         rejected.close()

@@ -14,12 +14,6 @@ from credit_risk_assets.tape.pseudonym import pseudonymise
 
 ROW_NUMBER = "_row_number"
 EARLIEST_DATE = date(1900, 1, 1)
-POLARS_TYPES: dict[str, pl.DataType] = {
-    "string": pl.String(),
-    "date": pl.Date(),
-    "double": pl.Float64(),
-    "int": pl.Int32(),
-}
 CATEGORIES = tuple(column.name for column in contract.COLUMNS if column.values)
 
 
