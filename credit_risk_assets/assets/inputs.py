@@ -55,7 +55,7 @@ def new_files(lake: LakeLog, table: Table) -> NewFiles:
 
 
 def _versions(lake: LakeLog, *tables: Table) -> dict[str, Any]:
-    return {table.path: lake.version(table) for table in tables}
+    return {table.path: lake.data_version(table) for table in tables}
 
 
 def portfolio_inputs(lake: LakeLog) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from credit_risk_assets.assets.common import asset_attributes, materialized
 from credit_risk_assets.assets.inputs import NewFiles, new_files
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_HISTORY, LOAN_TAPE, LOANS, Table
 from credit_risk_assets.credit.loan_states import loan_states, newest_rows
-from credit_risk_assets.resources.lakehouse import Lakehouse
+from credit_risk_assets.resources.lakehouse import Lakehouse, MergeCounts
 from credit_risk_assets.resources.platform import Platform
 
 
@@ -19,11 +19,11 @@ def loan_history(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[A
     """One row per loan and as-of date; a correction of the same date replaces the row before it."""
     lakehouse = platform.lakehouse
     files = new_files(lakehouse, LOAN_HISTORY)
-    counts = {"inserted": 0, "updated": 0}
+    counts = MergeCounts()
     if files.contents or not lakehouse.exists(LOAN_HISTORY):
         states = loan_states(_rows_of(files, lakehouse.read(LOAN_TAPE)), files.change_files)
-        counts = _upsert(lakehouse, LOAN_HISTORY, states, ["loan_id", "as_of_date"], files)
-    return materialized(lakehouse, LOAN_HISTORY, files_read=len(files.contents), **counts)
+        counts = _upsert(lakehouse, LOAN_HISTORY, states, ["loan_id", "as_of_date", "as_of_month"], files)
+    return materialized(lakehouse, LOAN_HISTORY, files_read=len(files.contents), **_shown(counts))
 
 
 @dg.asset(**asset_attributes(LOANS), deps=[LOAN_HISTORY.key])
@@ -31,7 +31,7 @@ def loans(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     """The latest state of each loan; a late tape never overwrites a newer one."""
     lakehouse = platform.lakehouse
     files = new_files(lakehouse, LOANS)
-    counts = {"inserted": 0, "updated": 0}
+    counts = MergeCounts()
     if files.contents or not lakehouse.exists(LOANS):
         history = lakehouse.read(LOAN_HISTORY)
         first_load = not lakehouse.exists(LOANS)
@@ -44,15 +44,24 @@ def loans(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
                 .drop("_held_as_of")
             )
         counts = _upsert(lakehouse, LOANS, newest, ["loan_id"], files)
-    return materialized(lakehouse, LOANS, files_read=len(files.contents), **counts)
+    return materialized(lakehouse, LOANS, files_read=len(files.contents), **_shown(counts))
 
 
 def _rows_of(files: NewFiles, frame: DataFrame) -> DataFrame:
     return frame.where(F.col("_source_sha256").isin(files.contents))
 
 
-def _upsert(lakehouse: Lakehouse, table: Table, frame: DataFrame, on: list[str], files: NewFiles) -> dict[str, int]:
-    lakehouse.evolve(table, frame)
+def _shown(counts: MergeCounts) -> dict[str, int]:
+    return {
+        "rows_inserted": counts.inserted,
+        "rows_updated": counts.updated,
+        "files_written": counts.files_added,
+        "files_replaced": counts.files_removed,
+    }
+
+
+def _upsert(lakehouse: Lakehouse, table: Table, frame: DataFrame, on: list[str], files: NewFiles) -> MergeCounts:
+    lakehouse.evolve(table, frame.schema)
     if lakehouse.exists(table):
         known = {name.lower() for name in frame.columns}
         missing = {n: F.lit(None).cast("string") for n in lakehouse.columns(table) if n.lower() not in known}

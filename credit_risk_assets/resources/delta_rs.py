@@ -20,11 +20,17 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql import DataFrame
 
-from credit_risk_assets.resources.lakehouse import CommitLibrary, IdempotenceKey, LakehouseError, _arrow_fields
+from credit_risk_assets.resources.lakehouse import (
+    CommitLibrary,
+    IdempotenceKey,
+    LakehouseError,
+    MergeCounts,
+    _arrow_fields,
+)
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 REWRITE_SHARE = 0.2
-"""A merge that touches more of the table than this rewrites it; a smaller one copies the touched files."""
+"""A merge of more rows than this share of the touched partitions rewrites them; a smaller one is left to MERGE."""
 STATISTICS_COLUMNS = 32
 
 
@@ -61,18 +67,20 @@ class DeltaRsLibrary(CommitLibrary):
             added, mode, schema, partition_by=list(partition_by), commit_properties=properties
         )
 
-    def merge(self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None) -> dict[str, int]:
+    def merge(self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None) -> MergeCounts:
         """Update the rows whose key the frame holds, insert the others, in one commit."""
         table = DeltaTable(path)
-        staging = Path(path).parent / f".merge-{Path(path).name}-{uuid4().hex}"
+        staging = _staging_folder(path)
         try:
             frame.write.parquet(str(staging))
             rows = sum(pq.read_metadata(f).num_rows for f in staging.rglob("*.parquet"))
             if not rows:
-                return {"inserted": 0, "updated": 0}
-            if rows > REWRITE_SHARE * table.count():
-                return self._rewrite(path, table, self._session.read.parquet(str(staging)), rows, on, key)
-            return self._upsert(table, staging, on, key)
+                return MergeCounts()
+            touched = _touched_files(table, staging, on)
+            held = sum(file["num_records"] for file in touched)
+            if rows <= REWRITE_SHARE * held:
+                return self._upsert(table, staging, on, key)
+            return self._rewrite(path, table, touched, self._session.read.parquet(str(staging)), rows, on, key)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -80,24 +88,38 @@ class DeltaRsLibrary(CommitLibrary):
         self,
         path: str,
         table: DeltaTable,
+        touched: list[dict[str, Any]],
         source: DataFrame,
         rows: int,
         on: Sequence[str],
         key: IdempotenceKey | None,
-    ) -> dict[str, int]:
-        before = table.count()
-        target = self.read(path, table.version())
-        kept = target.join(source.select(*on), list(on), "left_anti")
-        names = target.columns
-        merged = kept.select(*names).unionByName(source.select(*names))
+    ) -> MergeCounts:
+        """Write the touched partitions anew: their rows that the source does not replace, and the source."""
+        names = [field.name for field in table.schema().fields]
+        merged = source.select(*names)
+        if touched:
+            target = self.read(path, table.version())
+            # A key holds the partition it lies in, so an inner part of the target is all there is to compare.
+            for column in _partitions_in_key(table, on):
+                target = target.where(target[column].isin(sorted({file["partition"][column] for file in touched})))
+            kept = target.join(source.select(*on), list(on), "left_anti")
+            merged = kept.select(*names).unionByName(merged)
         partition_by = table.metadata().partition_columns
-        self.write(path, merged, mode="overwrite", partition_by=partition_by, key=key, metadata=None)
-        inserted = DeltaTable(path).count() - before
-        return {"inserted": int(inserted), "updated": int(rows - inserted)}
+        added = self._written_files(path, merged, partition_by)
+        now = int(time.time() * 1000)
+        removed = [RemoveAction(unquote(f["path"]), True, now, f["size_bytes"], f["partition"]) for f in touched]
+        # The handle that was read commits: another writer's change in between is a conflict, not a loss.
+        table.create_write_transaction(
+            [*added, *removed],
+            "append",
+            table.schema(),
+            partition_by=partition_by,
+            commit_properties=_properties(key, None),
+        )
+        inserted = DeltaTable(path).count() - table.count()
+        return MergeCounts(int(inserted), int(rows - inserted), len(added), len(removed))
 
-    def _upsert(
-        self, table: DeltaTable, staging: Path, on: Sequence[str], key: IdempotenceKey | None
-    ) -> dict[str, int]:
+    def _upsert(self, table: DeltaTable, staging: Path, on: Sequence[str], key: IdempotenceKey | None) -> MergeCounts:
         source = pads.dataset(staging, format="parquet").scanner().to_reader()
         predicate = " AND ".join(f"t.`{name}` = s.`{name}`" for name in on)
         done = (
@@ -113,10 +135,12 @@ class DeltaRsLibrary(CommitLibrary):
             .when_not_matched_insert_all()
             .execute()
         )
-        return {
-            "inserted": int(done["num_target_rows_inserted"]),
-            "updated": int(done["num_target_rows_updated"]),
-        }
+        return MergeCounts(
+            int(done["num_target_rows_inserted"]),
+            int(done["num_target_rows_updated"]),
+            int(done["num_target_files_added"]),
+            int(done["num_target_files_removed"]),
+        )
 
     def _written_files(self, path: str, frame: DataFrame, partition_by: Sequence[str]) -> list[AddAction]:
         """Let Sail write the frame into a folder of its own below the table; describe each file to Delta."""
@@ -132,6 +156,32 @@ class DeltaRsLibrary(CommitLibrary):
             for file in sorted(target.rglob("*.parquet"))
             if pq.read_metadata(file).num_rows
         ]
+
+
+def _staging_folder(path: str) -> Path:
+    """A folder beside the table for a merge's source; what a killed merge left there goes first."""
+    parent, name = Path(path).parent, Path(path).name
+    for left in parent.glob(f".merge-{name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return parent / f".merge-{name}-{uuid4().hex}"
+
+
+def _partitions_in_key(table: DeltaTable, on: Sequence[str]) -> list[str]:
+    return [name for name in table.metadata().partition_columns if name in on]
+
+
+def _touched_files(table: DeltaTable, staging: Path, on: Sequence[str]) -> list[dict[str, Any]]:
+    """The table's files (`path, size_bytes, num_records, partition`) that may hold a key of the source.
+
+    Where the key contains partition columns, files of other partitions hold none.
+    """
+    files = pa.table(table.get_add_actions(flatten=False)).to_pylist()
+    columns = _partitions_in_key(table, on)
+    if not columns:
+        return files
+    keys = pads.dataset(staging, format="parquet").to_table(columns=columns).group_by(columns).aggregate([])
+    wanted = {tuple(row[name] for name in columns) for row in keys.to_pylist()}
+    return [file for file in files if tuple(file["partition"][name] for name in columns) in wanted]
 
 
 def _properties(key: IdempotenceKey | None, metadata: str | None) -> CommitProperties:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from pyspark.sql import DataFrame
 
-from credit_risk_assets.resources.lakehouse import CommitLibrary, IdempotenceKey
+from credit_risk_assets.resources.lakehouse import CommitLibrary, IdempotenceKey, MergeCounts
 
 _TXN_APP = "spark.databricks.delta.write.txnAppId"
 _TXN_VERSION = "spark.databricks.delta.write.txnVersion"
@@ -38,7 +38,7 @@ class DeltaSparkLibrary(CommitLibrary):
             writer = writer.option("userMetadata", metadata)
         writer.save(path)
 
-    def merge(self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None) -> dict[str, int]:
+    def merge(self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None) -> MergeCounts:
         """Update the rows whose key the frame holds, insert the others, in one commit."""
         from delta.tables import DeltaTable
 
@@ -54,10 +54,12 @@ class DeltaSparkLibrary(CommitLibrary):
             )
         metrics = table.history(1).select("operationMetrics").head()
         counts = dict(metrics[0]) if metrics else {}
-        return {
-            "inserted": int(counts.get("numTargetRowsInserted", 0)),
-            "updated": int(counts.get("numTargetRowsUpdated", 0)),
-        }
+        return MergeCounts(
+            int(counts.get("numTargetRowsInserted", 0)),
+            int(counts.get("numTargetRowsUpdated", 0)),
+            int(counts.get("numTargetFilesAdded", 0)),
+            int(counts.get("numTargetFilesRemoved", 0)),
+        )
 
     @contextmanager
     def _transaction(self, key: IdempotenceKey | None) -> Iterator[None]:

@@ -97,14 +97,13 @@ class FileReport:
 
 
 def make_bronze_tables(lakehouse: Lakehouse) -> None:
-    """Make the three bronze tables where they are missing: an empty lake is a lake too."""
+    """Make the three bronze tables where they are missing, with every column they have today."""
     for table, schema in (
         (LOAN_TAPE, LOAN_TAPE_SCHEMA),
         (REJECTED_RECORDS, REJECTED_SCHEMA),
         (INGESTION_LOG, LOG_SCHEMA),
     ):
-        if not lakehouse.exists(table):
-            lakehouse.append(table, lakehouse.session.createDataFrame([], schema))
+        lakehouse.ensure(table, schema)
 
 
 def known_contents(lake: LakeLog) -> dict[str, str]:
@@ -260,7 +259,7 @@ class Ingestion:
             return []
         frame = self._lakehouse.session.read.parquet(str(staged.accepted_folder))
         frame = self._provenance(frame, file, content, started)
-        self._lakehouse.evolve(LOAN_TAPE, frame)
+        self._lakehouse.evolve(LOAN_TAPE, frame.schema)
         new = self._new_columns(staged)
         columns = self._lakehouse.columns(LOAN_TAPE)
         missing = {name: F.lit(None).cast("string") for name in columns if name not in frame.columns}

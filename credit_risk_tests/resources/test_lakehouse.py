@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credit_risk_assets.config.tables import Table
-from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse, LakehouseError, LakeLog
+from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse, LakehouseError, LakeLog, MergeCounts
 from credit_risk_assets.resources.platform import Platform
 
 TABLE = Table("silver", "things", "Things.", ("kind",))
@@ -64,8 +65,8 @@ def test_columns_are_written_by_name_whatever_their_order(lakehouse: Lakehouse) 
 def test_evolution_is_an_explicit_step(lakehouse: Lakehouse) -> None:
     lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
     wider = frame(lakehouse, [(2, "b", 2.0, "x")], "id long, kind string, value double, extra string")
-    assert lakehouse.evolve(TABLE, wider) == ["extra"]
-    assert lakehouse.evolve(TABLE, wider) == []
+    assert lakehouse.evolve(TABLE, wider.schema) == ["extra"]
+    assert lakehouse.evolve(TABLE, wider.schema) == []
     lakehouse.append(TABLE, wider)
     assert sorted(row[0] or "" for row in lakehouse.read(TABLE).select("extra").collect()) == ["", "x"]
 
@@ -102,15 +103,84 @@ def test_overwrite_from_the_same_inputs_is_skipped(lakehouse: Lakehouse) -> None
 def test_inputs_are_still_known_after_maintenance(lakehouse: Lakehouse) -> None:
     for n in range(3):
         lakehouse.append(TABLE, frame(lakehouse, [(n, "a", 1.0)]), inputs={"n": n})
-    lakehouse.maintain(TABLE)
+    lakehouse.compact(TABLE)
+    lakehouse.vacuum(TABLE, retention_hours=0)
     assert lakehouse.inputs(TABLE) == {"n": 2}
     assert lakehouse.row_count(TABLE) == 3
 
 
-def test_restore_brings_an_earlier_version_back(lakehouse: Lakehouse) -> None:
+def test_maintenance_changes_files_and_neither_rows_nor_the_data_version(lakehouse: Lakehouse) -> None:
+    lakehouse.append(TABLE, frame(lakehouse, [(9, "Very High", 1.0), (8, "a/b", 1.0), (7, None, 1.0)]))
+    for n in range(4):
+        lakehouse.append(TABLE, frame(lakehouse, [(n, "a", 1.0)]), key=IdempotenceKey(f"file/{n}"))
+    rows, version = held(lakehouse), lakehouse.data_version(TABLE)
+    orphan = Path(lakehouse.path(TABLE)) / "part-dead" / "kind=a" / "part-0.parquet"
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"left by a run that was killed")
+    assert lakehouse.compact(TABLE) == {"files_added": 1, "files_removed": 4}
+    assert lakehouse.vacuum(TABLE, retention_hours=0)["files_removed"] == 5
+    assert lakehouse.vacuum(TABLE, retention_hours=0) == {"files_removed": 0}
+    assert not orphan.exists()
+    assert held(lakehouse) == rows
+    assert lakehouse.data_version(TABLE) == version
+    assert lakehouse.version(TABLE) > version
+    # What was committed once stays known, also when the log is read from a checkpoint.
+    DeltaTable(lakehouse.path(TABLE)).create_checkpoint()
+    assert lakehouse.append(TABLE, frame(lakehouse, [(0, "a", 1.0)]), key=IdempotenceKey("file/0")).skipped
+
+
+def test_files_younger_than_the_retention_are_kept(lakehouse: Lakehouse) -> None:
     lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
-    lakehouse.append(TABLE, frame(lakehouse, [(2, "a", 1.0)]))
-    lakehouse.restore(TABLE, 0)
+    lakehouse.overwrite(TABLE, frame(lakehouse, [(2, "a", 1.0)]))
+    assert lakehouse.vacuum(TABLE, retention_hours=1) == {"files_removed": 0}
+    assert [row.id for row in lakehouse.read(TABLE, version=0).collect()] == [1]
+
+
+@pytest.mark.parametrize("rows", [1, 30])
+def test_a_merge_whose_key_names_the_partition_leaves_the_others_alone(lakehouse: Lakehouse, rows: int) -> None:
+    for kind in ("a b", "c", "d"):
+        lakehouse.append(TABLE, frame(lakehouse, [(n, kind, 0.0) for n in range(20)]))
+
+    def files() -> dict[str, str]:
+        actions = pa.table(DeltaTable(lakehouse.path(TABLE)).get_add_actions(flatten=True)).to_pylist()
+        return {row["path"]: row["partition.kind"] for row in actions}
+
+    before = files()
+    change = frame(lakehouse, [(n, "a b", 1.0) for n in range(rows)])
+    _, counts = lakehouse.merge(TABLE, change, on=["id", "kind"], key=IdempotenceKey("silver", 1))
+    assert (counts.inserted, counts.updated) == (max(rows - 20, 0), min(rows, 20))
+    assert counts.files_removed == 1
+    gone = set(before) - set(files())
+    assert {before[path] for path in gone} == {"a b"}
+    found = lakehouse.read(TABLE).groupBy("kind").agg({"value": "sum", "id": "count"}).collect()
+    assert {row[0]: (row["sum(value)"], row["count(id)"]) for row in found} == {
+        "a b": (float(rows), max(rows, 20)),
+        "c": (0.0, 20),
+        "d": (0.0, 20),
+    }
+    new = frame(lakehouse, [(1, "e", 5.0)])
+    _, counts = lakehouse.merge(TABLE, new, on=["id", "kind"], key=IdempotenceKey("silver", 2))
+    assert (counts.inserted, counts.updated, counts.files_removed) == (1, 0, 0)
+
+
+def test_a_killed_merge_leaves_nothing_behind_for_good(lakehouse: Lakehouse) -> None:
+    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
+    left = Path(lakehouse.path(TABLE)).parent / ".merge-things-dead"
+    left.mkdir()
+    lakehouse.merge(TABLE, frame(lakehouse, [(1, "b", 2.0)]), on=["id"])
+    assert sorted(path.name for path in left.parent.iterdir()) == ["things"]
+
+
+def test_an_older_release_table_gets_the_columns_it_lacks(lakehouse: Lakehouse) -> None:
+    schema = frame(lakehouse, []).schema
+    lakehouse.ensure(TABLE, schema)
+    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
+    wider = frame(lakehouse, [], "id long, kind string, value double, action string").schema
+    lakehouse.ensure(TABLE, wider)
+    version = lakehouse.version(TABLE)
+    lakehouse.ensure(TABLE, wider)
+    assert lakehouse.version(TABLE) == version
+    assert lakehouse.columns(TABLE) == ["id", "kind", "value", "action"]
     assert held(lakehouse) == {1: ("a", 1.0)}
 
 
@@ -120,7 +190,7 @@ def test_a_merge_with_a_known_sequence_changes_nothing(lakehouse: Lakehouse) -> 
         TABLE, frame(lakehouse, [(1, "b", 9.0)]), on=["id"], key=IdempotenceKey("silver", 5)
     )
     assert commit.skipped
-    assert counts == {"inserted": 0, "updated": 0}
+    assert counts == MergeCounts()
     assert held(lakehouse) == {1: ("a", 1.0)}
 
 
@@ -157,7 +227,7 @@ def test_merges_leave_what_a_dictionary_would_hold(
         rows = [(key, kind, value) for key, (kind, value) in change.items()]
         _, counts = lakehouse.merge(TABLE, frame(lakehouse, rows), on=["id"], key=IdempotenceKey("silver", number))
         new = set(change) - set(expected)
-        assert counts == {"inserted": len(new), "updated": len(change) - len(new)}
+        assert (counts.inserted, counts.updated) == (len(new), len(change) - len(new))
         expected.update(change)
         assert held(lakehouse) == expected
         assert lakehouse.sequence(TABLE, "silver") == number

@@ -1,0 +1,171 @@
+"""Taking tables back to an earlier version, together with their memory of what was committed since.
+
+A table remembers which files and versions it has consumed (application transactions). A restore that left this
+memory alone would lose rows: what came after the restored version would never be taken again. Rows and memory
+therefore go back in one commit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import DeltaError
+
+from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_HISTORY, LOAN_TAPE, LOANS, REJECTED_RECORDS, Table
+from credit_risk_assets.resources.lakehouse import (
+    INPUTS_KEY,
+    NEVER,
+    LakehouseError,
+    LakeLog,
+    missing_files,
+    stored_files,
+)
+
+BRONZE = (LOAN_TAPE, REJECTED_RECORDS, INGESTION_LOG)
+SILVER = (LOAN_HISTORY, LOANS)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """One table taken back: the version whose rows it has again (None: emptied), and its newest version now."""
+
+    table: Table
+    version: int | None
+    now: int
+
+
+def restore_table(lake: LakeLog, table: Table, version: int) -> Restored:
+    """Give a silver or gold table the rows of an earlier version; the next refresh brings it up to date again.
+
+    Raises `LakehouseError` where there is no such version, its files are gone, or the table is one of bronze's,
+    which tie with each other and go back together (`restore_lake`).
+    """
+    if table in BRONZE:
+        raise LakehouseError(
+            f"{table.path}: the bronze tables tie with each other: expected them to go back together; "
+            "use `credit-risk restore --to TIME`"
+        )
+    return _restore(lake, table, version)
+
+
+def restore_lake(lake: LakeLog, moment: datetime) -> list[Restored]:
+    """Take bronze and silver back to the last whole file that was logged at a moment (UTC), tie by tie.
+
+    Gold is not touched: it is computed again at the next refresh. Raises `LakehouseError` where the lake is
+    younger than the moment, or files of that time have been vacuumed.
+    """
+    log_version = _version_at(lake, INGESTION_LOG, moment)
+    logged_at = next(v.committed_at for v in lake.history(INGESTION_LOG) if v.version == log_version)
+    rows = lake.rows_at(INGESTION_LOG, ["source_sha256", "rows_accepted", "table_version"], log_version)
+    tape_version = max((row["table_version"] for row in rows if row["rows_accepted"]), default=0)
+    # A file's rejected rows are committed before its log row, those of the next file after it.
+    rejected_version = _version_at(lake, REJECTED_RECORDS, logged_at)
+    wanted: list[tuple[Table, int | None]] = [
+        (LOAN_TAPE, tape_version),
+        (REJECTED_RECORDS, rejected_version),
+        (INGESTION_LOG, log_version),
+        *[(table, _silver_version(lake, table, tape_version)) for table in SILVER if lake.exists(table)],
+    ]
+    for table, version in wanted:
+        if version is not None:
+            _assert_files_exist(lake, table, version)
+    # Silver, then the log, then the rows: one that dies in between leaves a lake that a refresh brings forward
+    # again, and that a second restore takes back.
+    return [_restore(lake, table, version) for table, version in reversed(wanted)]
+
+
+def _version_at(lake: LakeLog, table: Table, moment: datetime) -> int:
+    history = lake.history(table)
+    found = [version.version for version in history if version.committed_at <= moment]
+    if not found:
+        first = min(version.committed_at for version in history)
+        raise LakehouseError(
+            f"{table.path}: no version at {moment:%Y-%m-%d %H:%M:%S} UTC: expected a time from "
+            f"{first:%Y-%m-%d %H:%M:%S} on; `credit-risk restore {table.path}` lists the versions"
+        )
+    return max(found)
+
+
+def _silver_version(lake: LakeLog, table: Table, bronze_version: int) -> int | None:
+    """The newest version that has consumed no file beyond a version of bronze, or None where none has."""
+    for entry in lake.history(table):
+        consumed = DeltaTable(lake.path(table), version=entry.version).transaction_version("silver")
+        if consumed is not None and consumed <= bronze_version:
+            return entry.version
+    return None
+
+
+def _assert_files_exist(lake: LakeLog, table: Table, version: int) -> None:
+    try:
+        delta = DeltaTable(lake.path(table), version=version)
+    except DeltaError:
+        raise LakehouseError(
+            f"{table.path}: no version {version}: `credit-risk restore {table.path}` lists the versions"
+        ) from None
+    paths = pa.table(delta.get_add_actions(flatten=True))["path"].to_pylist()
+    gone = missing_files(delta, paths)
+    if gone:
+        raise LakehouseError(
+            f"{table.path}: version {version}: {len(gone)} of its {len(paths)} files have been vacuumed: expected a "
+            f"version within the retention time; `credit-risk restore {table.path}` lists the versions"
+        )
+
+
+def _restore(lake: LakeLog, table: Table, version: int | None) -> Restored:
+    delta = DeltaTable(lake.path(table))
+    if version is None:
+        forgotten = [Transaction(name, NEVER) for name in sorted(_applications_since(delta, -1))]
+        delta.delete(commit_properties=CommitProperties(app_transactions=forgotten))
+        return Restored(table, None, DeltaTable(lake.path(table)).version())
+    _assert_files_exist(lake, table, version)
+    if version != delta.version():
+        then = DeltaTable(lake.path(table), version=version)
+        memory = [
+            Transaction(name, NEVER if (known := then.transaction_version(name)) is None else known)
+            for name in sorted(_applications_since(delta, version))
+        ]
+        stated = {INPUTS_KEY: lake.inputs_at(table, version) or {"restored": version}}
+        delta.restore(
+            version,
+            commit_properties=CommitProperties(
+                app_transactions=memory, custom_metadata={"userMetadata": json.dumps(stated)}
+            ),
+        )
+    return Restored(table, version, DeltaTable(lake.path(table)).version())
+
+
+def _applications_since(delta: DeltaTable, version: int) -> set[str]:
+    """The applications that have committed to the table after a version, from the commits themselves."""
+    files = stored_files(delta)
+    found: set[str] = set()
+    for number in range(version + 1, delta.version() + 1):
+        path = f"_delta_log/{number:020d}.json"
+        if files.get_file_info(path).type == pafs.FileType.NotFound:
+            continue  # compacted into a checkpoint: older than any version that can be restored
+        with files.open_input_stream(path) as stream:
+            for line in stream.read().decode().splitlines():
+                action = json.loads(line)
+                if "txn" in action:
+                    found.add(action["txn"]["appId"])
+    return found
+
+
+def taken_again(lake: LakeLog, before: Sequence[dict[str, str]]) -> list[str]:
+    """Names of files that the log held before a restore and no longer holds: landed ones come in again."""
+    held = {row["source_sha256"] for row in lake.rows(INGESTION_LOG, ["source_sha256"])}
+    return sorted({row["source_file"] for row in before if row["source_sha256"] not in held})
+
+
+def parse_moment(text: str) -> datetime:
+    """A time as people type it, UTC unless it says otherwise. Raises `ValueError` in one line."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"--to {text!r}: expected a time as 2026-11-20T10:00 (UTC)") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
