@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from credit_risk_assets.assets import bronze, gold, landing, model, quality, silver
+from credit_risk_assets.assets.freshness import with_freshness
 from credit_risk_assets.automation.jobs import JOBS
 from credit_risk_assets.automation.schedules import build_schedules
 from credit_risk_assets.automation.sensors import build_sensors
@@ -18,6 +19,18 @@ from credit_risk_assets.checks import silver as silver_checks
 from credit_risk_assets.config.settings import Settings, load_settings
 from credit_risk_assets.resources.mlflow import mlflow_resource
 from credit_risk_assets.resources.platform import Platform
+
+ASSETS = (
+    landing.loan_tapes,
+    bronze.bronze_tables,
+    silver.loan_history,
+    silver.loans,
+    gold.portfolio_tables,
+    gold.development_sample,
+    model.default_model,
+    model.loan_scores,
+    quality.quality_results,
+)
 
 
 def build_defs(
@@ -30,17 +43,7 @@ def build_defs(
     settings = settings or load_settings()
     resources: dict[str, Any] = {"platform": Platform(settings), "mlflow": mlflow_resource(settings)}
     return dg.Definitions(
-        assets=[
-            landing.loan_tapes,
-            bronze.bronze_tables,
-            silver.loan_history,
-            silver.loans,
-            gold.portfolio_tables,
-            gold.development_sample,
-            model.default_model,
-            model.loan_scores,
-            quality.quality_results,
-        ],
+        assets=with_freshness(ASSETS, settings.schedules),
         asset_checks=[
             bronze_checks.bronze_checks,
             silver_checks.history_checks,

@@ -7,6 +7,7 @@ import dagster as dg
 
 from credit_risk_assets.assets.common import asset_attributes, materialized
 from credit_risk_assets.assets.landing import LANDING_KEY
+from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_TAPE, REJECTED_RECORDS
 from credit_risk_assets.resources.ingestion import FileReport, Ingestion
 from credit_risk_assets.resources.platform import Platform
@@ -31,7 +32,9 @@ def _files_table(reports: list[FileReport]) -> dg.MarkdownMetadataValue:
         dg.AssetSpec(**asset_attributes(REJECTED_RECORDS), deps=[LANDING_KEY]),
         dg.AssetSpec(**asset_attributes(INGESTION_LOG), deps=[LANDING_KEY]),
     ],
+    retry_policy=RETRIES,
 )
+@retried
 def bronze_tables(
     context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
 ) -> Iterator[dg.MaterializeResult[Any]]:

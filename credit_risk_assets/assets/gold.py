@@ -8,6 +8,7 @@ import dagster as dg
 
 from credit_risk_assets.assets.common import asset_attributes, materialized
 from credit_risk_assets.assets.inputs import portfolio_inputs, sample_inputs
+from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.config.tables import (
     DEVELOPMENT_SAMPLE,
     LOAN_HISTORY,
@@ -33,7 +34,9 @@ def full_tape_dates(lakehouse: Lakehouse) -> list[date]:
         dg.AssetSpec(**asset_attributes(PORTFOLIO_KPIS), deps=[LOANS.key, LOAN_HISTORY.key]),
         dg.AssetSpec(**asset_attributes(PORTFOLIO_CUBE), deps=[LOANS.key, LOAN_HISTORY.key]),
     ],
+    retry_policy=RETRIES,
 )
+@retried
 def portfolio_tables(platform: dg.ResourceParam[Platform]) -> Iterator[dg.MaterializeResult[Any]]:
     """Counts and sums per segment once over the loans; key figures and cube come from them."""
     lakehouse = platform.lakehouse
@@ -49,7 +52,8 @@ def portfolio_tables(platform: dg.ResourceParam[Platform]) -> Iterator[dg.Materi
         yield materialized(lakehouse, table)
 
 
-@dg.asset(**asset_attributes(DEVELOPMENT_SAMPLE), deps=[LOAN_HISTORY.key])
+@dg.asset(**asset_attributes(DEVELOPMENT_SAMPLE), deps=[LOAN_HISTORY.key], retry_policy=RETRIES)
+@retried
 def development_sample(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     """Loans as they stood at each observation date, with what became of them within twelve months."""
     lakehouse = platform.lakehouse

@@ -10,6 +10,7 @@ from pyspark.sql.types import DoubleType, StringType, StructField, StructType, T
 
 from credit_risk_assets.assets.common import OWNERS, asset_attributes, materialized
 from credit_risk_assets.assets.inputs import model_inputs, sample_suffices, score_inputs
+from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.automation.jobs import MODEL_KEY
 from credit_risk_assets.config.tables import DEVELOPMENT_SAMPLE, LOAN_SCORES, LOANS, MODEL_NAME, MODEL_PERFORMANCE
 from credit_risk_assets.credit.features import model_features
@@ -87,7 +88,9 @@ def _registered_metadata(result: TrainingResult, registered: Registered) -> dict
         ),
         dg.AssetSpec(**asset_attributes(MODEL_PERFORMANCE), deps=[DEVELOPMENT_SAMPLE.key], skippable=True),
     ],
+    retry_policy=RETRIES,
 )
+@retried
 def default_model(
     context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform], mlflow: dg.ResourceParam[Any]
 ) -> Iterator[dg.MaterializeResult[Any]]:
@@ -132,7 +135,9 @@ def _scored(lakehouse: Lakehouse, platform: Platform) -> DataFrame:
     **asset_attributes(LOAN_SCORES),
     deps=[LOANS.key, MODEL_KEY, MODEL_PERFORMANCE.key],
     output_required=False,
+    retry_policy=RETRIES,
 )
+@retried
 def loan_scores(
     context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
 ) -> Iterator[dg.MaterializeResult[Any]]:

@@ -5,12 +5,14 @@ from typing import Any
 import dagster as dg
 
 from credit_risk_assets.assets.common import asset_attributes, materialized
+from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.checks.framework import record_findings
 from credit_risk_assets.config.tables import LOANS, PORTFOLIO_KPIS, QUALITY_RESULTS
 from credit_risk_assets.resources.platform import Platform
 
 
-@dg.asset(**asset_attributes(QUALITY_RESULTS), deps=[LOANS.key, PORTFOLIO_KPIS.key])
+@dg.asset(**asset_attributes(QUALITY_RESULTS), deps=[LOANS.key, PORTFOLIO_KPIS.key], retry_policy=RETRIES)
+@retried
 def quality_results(
     context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
 ) -> dg.MaterializeResult[Any]:

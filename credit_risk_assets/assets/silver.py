@@ -8,13 +8,15 @@ from pyspark.sql import functions as F
 
 from credit_risk_assets.assets.common import asset_attributes, materialized
 from credit_risk_assets.assets.inputs import NewFiles, new_files
+from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_HISTORY, LOAN_TAPE, LOANS, Table
 from credit_risk_assets.credit.loan_states import loan_states, newest_rows
 from credit_risk_assets.resources.lakehouse import Lakehouse, MergeCounts
 from credit_risk_assets.resources.platform import Platform
 
 
-@dg.asset(**asset_attributes(LOAN_HISTORY), deps=[LOAN_TAPE.key, INGESTION_LOG.key])
+@dg.asset(**asset_attributes(LOAN_HISTORY), deps=[LOAN_TAPE.key, INGESTION_LOG.key], retry_policy=RETRIES)
+@retried
 def loan_history(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     """One row per loan and as-of date; a correction of the same date replaces the row before it."""
     lakehouse = platform.lakehouse
@@ -26,7 +28,8 @@ def loan_history(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[A
     return materialized(lakehouse, LOAN_HISTORY, files_read=len(files.contents), **_shown(counts))
 
 
-@dg.asset(**asset_attributes(LOANS), deps=[LOAN_HISTORY.key])
+@dg.asset(**asset_attributes(LOANS), deps=[LOAN_HISTORY.key], retry_policy=RETRIES)
+@retried
 def loans(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     """The latest state of each loan; a late tape never overwrites a newer one."""
     lakehouse = platform.lakehouse

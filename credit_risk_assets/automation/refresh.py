@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from credit_risk_assets.assets.inputs import stale_tables
+from credit_risk_assets.automation.failures import step_reason
 from credit_risk_assets.automation.progress import StepTimes, progress_logger
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
@@ -81,7 +81,7 @@ def _run(settings: Settings, select: str | None, console: Console) -> bool:
         checks = result.get_asset_check_evaluations()
         failures = [event for event in result.all_events if event.is_step_failure]
         for event in failures:
-            say(f"  FAILED  {event.step_key}: {_reason(event)}")
+            say(f"  FAILED  {event.step_key}: {step_reason(event)}")
     errors = [c for c in checks if not c.passed and c.severity == dg.AssetCheckSeverity.ERROR]
     _print_summary(settings, console, checks)
     say(f"\nrun {result.run_id[:8]}: {time.monotonic() - began:.1f} s, {len(checks)} checks, {len(errors)} errors")
@@ -103,16 +103,6 @@ def _selected(defs: dg.Definitions, select: str) -> list[dg.AssetKey]:
     # One step makes the tables of a multi-asset together.
     together = {other for key in chosen for other in graph.get(key).execution_set_asset_keys}
     return sorted(together, key=lambda key: key.to_user_string())
-
-
-def _reason(event: dg.DagsterEvent) -> str:
-    """The innermost error in one line: what Python says at the end of a traceback, else the first line."""
-    error: Any = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    lines = [line.strip() for line in (error.message if error else "").splitlines() if line.strip()]
-    named = [line for line in lines[1:] if re.match(r"[\w.]+(Error|Exception|Refused): ", line)]
-    return (named[-1] if named else lines[0] if lines else "no message")[:400]
 
 
 def _print_summary(settings: Settings, console: Console, checks: Sequence[dg.AssetCheckEvaluation]) -> None:

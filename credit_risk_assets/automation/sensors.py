@@ -1,15 +1,20 @@
-"""What starts runs and alerts by itself: files in the landing folder, failed runs."""
+"""What starts runs and alerts by itself: landed files, failed runs, failed checks, the model and drift."""
 
+import json
 from hashlib import sha256
 
 import dagster as dg
 
-from credit_risk_assets.automation.jobs import main_job
+from credit_risk_assets.automation.check_alerts import CheckWatch, check_alerts
+from credit_risk_assets.automation.failures import failure_alert, will_be_retried
+from credit_risk_assets.automation.jobs import main_job, model_job
+from credit_risk_assets.automation.model_watch import drift_key, newest_model
 from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.config.tables import MODEL_PERFORMANCE, QUALITY_RESULTS
 from credit_risk_assets.resources.ingestion import known_contents, waiting_files
 from credit_risk_assets.resources.lakehouse import LakeLog
 from credit_risk_assets.resources.landing import being_written
-from credit_risk_assets.resources.notifications import Alert, send_alert
+from credit_risk_assets.resources.notifications import send_alert
 from credit_risk_assets.tape.intake import fingerprint
 
 
@@ -39,16 +44,52 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     @dg.run_failure_sensor(
         name="run_failure_alert",
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="One alert for each failed run, to the log and to the channels of the settings.",
+        description="One alert for each failed run; an attempt that Dagster starts again is no failure yet.",
         monitor_all_code_locations=False,
     )
     def run_failure_alert(context: dg.RunFailureSensorContext) -> None:
-        run = context.dagster_run
-        if run.tags.get("dagster/will_retry") == "true":
+        if will_be_retried(context.instance, context.dagster_run):
             return
-        send_alert(
-            Alert(f"run {run.run_id[:8]} of job {run.job_name} failed", context.failure_event.message or "no message"),
-            settings.alerts,
-        )
+        message = context.failure_event.message or ""
+        send_alert(failure_alert(context.dagster_run, message, context.get_step_failure_events()), settings.alerts)
 
-    return [landing_folder, run_failure_alert]
+    @dg.sensor(
+        name="check_failure_alert",
+        minimum_interval_seconds=settings.schedules.watch_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="One alert for each run whose checks failed anew: observed, expected and failed rows of each.",
+    )
+    def check_failure_alert(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        watch = CheckWatch.from_text(context.cursor)
+        alerts = check_alerts(context.instance, watch)
+        for alert in alerts:
+            send_alert(alert, settings.alerts)
+        said = f"{len(alerts)} alerts; failing now: {', '.join(sorted(watch.failing)) or 'no check'}"
+        return dg.SensorResult(skip_reason=said, cursor=watch.to_text())
+
+    @dg.sensor(
+        name="model_performance",
+        job=model_job,
+        minimum_interval_seconds=settings.schedules.watch_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="One alert for each model version outside its limits; trains again, once, when a tape has drifted.",
+    )
+    def model_performance(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        lake = LakeLog(settings.lake)
+        seen = json.loads(context.cursor) if context.cursor else {}
+        now = {"performance": lake.version(MODEL_PERFORMANCE), "results": lake.version(QUALITY_RESULTS)}
+        if now == {name: seen.get(name) for name in now}:
+            return dg.SensorResult(skip_reason="no new model version, no new check result", cursor=context.cursor)
+        judged = seen.get("model_version")
+        found = newest_model(lake, settings.model)
+        if found and found[0] != judged:
+            judged, alert = found
+            if alert:
+                send_alert(alert, settings.alerts)
+        drift = drift_key(lake)
+        requests = [dg.RunRequest(run_key=drift, tags={"reason": "drift"})] if drift else []
+        skipped = None if requests else f"model version {judged}; the newest tape shows no drift"
+        cursor = json.dumps({**now, "model_version": judged})
+        return dg.SensorResult(run_requests=requests, skip_reason=skipped, cursor=cursor)
+
+    return [landing_folder, run_failure_alert, check_failure_alert, model_performance]

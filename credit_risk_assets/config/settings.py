@@ -107,11 +107,23 @@ class ScheduleSettings(_Section):
     gold_cron: str = "30 5 * * *"
     model_cron: str = "0 6 * * *"
     landing_interval_seconds: int = Field(30, ge=5)
+    watch_interval_seconds: int = Field(30, ge=5)
+    lake_fresh_hours: float = Field(5, gt=0)
+    gold_fresh_hours: float = Field(25, gt=0)
+    model_fresh_hours: float = Field(25, gt=0)
+
+
+class MaintenanceSettings(_Section):
+    """When small files are compacted, and how long files that no newer version needs are kept."""
+
+    cron: str = "0 3 * * 0"
+    retention_hours: int = Field(168, ge=168)
 
 
 class AlertSettings(_Section):
-    """Where failures are reported beside the log."""
+    """Where failures are reported beside the log, and from which severity on."""
 
+    minimum_severity: Literal["ERROR", "WARN"] = "ERROR"
     webhook_url: SecretStr = SecretStr("")
     slack_webhook_url: SecretStr = SecretStr("")
     smtp_host: str = ""
@@ -156,6 +168,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     mlflow: MlflowSettings = MlflowSettings()
     schedules: ScheduleSettings = ScheduleSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     alerts: AlertSettings = AlertSettings()
     dashboard: DashboardSettings = DashboardSettings()
     dagster: DagsterSettings = DagsterSettings()

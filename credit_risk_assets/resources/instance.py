@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 INSTANCE_CONFIG = {
     # The lake has one writer: runs wait for each other.
     "concurrency": {"runs": {"max_concurrent_runs": 1}},
-    "run_monitoring": {"enabled": True, "start_timeout_seconds": 300},
+    # A run whose process ended unseen would hold the lake for ever: it is failed after six hours.
+    "run_monitoring": {"enabled": True, "start_timeout_seconds": 300, "max_runtime_seconds": 6 * 3600},
     # A run that died is started again; one whose asset failed is not, its steps have retries of their own.
     "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
+    "freshness": {"enabled": True},
     "telemetry": {"enabled": False},
 }
 

@@ -7,6 +7,7 @@ import logging
 import smtplib
 from dataclasses import dataclass
 from email.message import EmailMessage
+from typing import Literal
 from urllib.request import Request, urlopen
 
 from credit_risk_assets.config.settings import AlertSettings
@@ -17,10 +18,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Alert:
-    """What went wrong, where, and where to look."""
+    """What went wrong and where."""
 
     title: str
     text: str
+    severity: Literal["ERROR", "WARN"] = "ERROR"
 
 
 def _post(url: str, payload: dict[str, str]) -> None:
@@ -34,7 +36,8 @@ def _post(url: str, payload: dict[str, str]) -> None:
 
 def _mail(alert: Alert, settings: AlertSettings) -> None:
     message = EmailMessage()
-    message["Subject"] = alert.title
+    # A header is one line, whatever an asset or a job is called.
+    message["Subject"] = " ".join(alert.title.split())
     message["From"] = settings.email_from
     message["To"] = ", ".join(settings.email_to)
     message.set_content(alert.text)
@@ -45,10 +48,13 @@ def _mail(alert: Alert, settings: AlertSettings) -> None:
 def send_alert(alert: Alert, settings: AlertSettings) -> list[str]:
     """Send an alert everywhere the settings name; return the channels that took it.
 
-    A channel that fails is logged and never hides the failure that the alert is about.
+    One below the settings' minimum severity goes to the log alone. A channel that fails is logged and never hides
+    the failure that the alert is about.
     """
-    logger.error("%s: %s", alert.title, alert.text)
+    logger.log(logging.ERROR if alert.severity == "ERROR" else logging.WARNING, "%s: %s", alert.title, alert.text)
     sent = ["log"]
+    if alert.severity == "WARN" and settings.minimum_severity == "ERROR":
+        return sent
     text = f"{alert.title}\n{alert.text}"
     channels = {
         "webhook": (

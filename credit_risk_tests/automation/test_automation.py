@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 
-from credit_risk_assets.automation import sensors
 from credit_risk_assets.automation.jobs import JOBS
 from credit_risk_assets.config import tables
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.definitions import build_defs
 from credit_risk_assets.resources.instance import prepare_instance
-from credit_risk_assets.resources.notifications import Alert
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_tests.conftest import run_job
 
 ROOT = Path(__file__).parents[2]
 Tape = Callable[..., Path]
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -86,8 +85,7 @@ def test_the_schedules_run_their_jobs_at_their_hours(
     found = defs.resolve_schedule_def(schedule)
     assert found.job_name == job
     assert found.default_status == dg.DefaultScheduleStatus.RUNNING
-    zone = dg._check.opt_str_param(found.execution_timezone, "zone") if hasattr(dg, "_check") else "UTC"
-    assert zone in (None, "UTC")
+    assert found.execution_timezone == "UTC"
     from dagster._utils.schedules import schedule_execution_time_iterator
 
     start = datetime(2026, 11, 23, tzinfo=UTC).timestamp()
@@ -96,34 +94,21 @@ def test_the_schedules_run_their_jobs_at_their_hours(
 
 
 def test_every_sensor_is_on_by_default(defs: dg.Definitions) -> None:
-    for name in ("landing_folder", "run_failure_alert"):
-        assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
+    sensors = {sensor.name: sensor.default_status for sensor in defs.sensors or []}  # type: ignore[union-attr]
+    assert sensors == dict.fromkeys(
+        ("landing_folder", "run_failure_alert", "check_failure_alert", "model_performance"),
+        dg.DefaultSensorStatus.RUNNING,
+    )
 
 
-def test_a_failed_run_sends_one_alert_that_names_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[Alert] = []
-    monkeypatch.setattr(sensors, "send_alert", lambda alert, _: sent.append(alert))
-
-    @dg.op
-    def breaks() -> None:
-        raise RuntimeError("disk full")
-
-    @dg.job
-    def nightly() -> None:
-        breaks()
-
-    alarm = build_defs(settings).resolve_sensor_def("run_failure_alert")
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = nightly.execute_in_process(instance=instance, raise_on_error=False)
-        run = instance.get_run_by_id(result.run_id)
-        context = dg.build_run_status_sensor_context(
-            "run_failure_alert",
-            dagster_event=result.get_run_failure_event(),
-            dagster_instance=instance,
-            dagster_run=run,
-        ).for_run_failure()
-        alarm(context)
-    assert [alert.title for alert in sent] == [f"run {result.run_id[:8]} of job nightly failed"]
+def test_every_table_has_a_freshness_policy_in_step_with_its_schedule(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    late = {key: graph.get(key).freshness_policy for key in graph.materializable_asset_keys}
+    hours = {key.to_user_string(): policy.warn_window.to_timedelta() / HOUR for key, policy in late.items() if policy}  # type: ignore[attr-defined,union-attr]
+    assert {table.path for table in tables.TABLES} | {"default_model"} == set(hours)
+    assert hours["silver/loans"] == 5
+    assert hours["gold/portfolio_kpis"] == 25
+    assert hours["default_model"] == 25
 
 
 def test_every_job_resolves_and_the_main_one_holds_every_table(defs: dg.Definitions) -> None:
@@ -160,4 +145,6 @@ def test_the_instance_runs_one_writer_at_a_time(settings: Settings, monkeypatch:
         assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 1
         assert instance.run_monitoring_enabled
         assert instance.run_retries_enabled
+        assert instance.freshness_enabled
+        assert instance.run_monitoring_max_runtime_seconds == 6 * 3600
         assert not instance.telemetry_enabled

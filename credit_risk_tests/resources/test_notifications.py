@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Literal
 
 import pytest
 
@@ -97,6 +98,19 @@ def test_an_alert_reaches_webhook_slack_and_mail() -> None:
     ]
     assert "Subject: run 1234 failed" in _Mail.received[0]
     assert "bronze: disk full" in _Mail.received[0]
+
+
+@pytest.mark.parametrize(("minimum", "channels"), [("ERROR", ["log"]), ("WARN", ["log", "webhook"])])
+def test_a_warning_goes_beyond_the_log_only_where_the_settings_ask(
+    minimum: Literal["ERROR", "WARN"], channels: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    _Web.received = []
+    with caplog.at_level(logging.INFO), served(HTTPServer(("127.0.0.1", 0), _Web)) as web:
+        hook = f"http://127.0.0.1:{web}/hook"
+        settings = AlertSettings(webhook_url=hook, minimum_severity=minimum)  # type: ignore[arg-type]
+        assert send_alert(Alert("late", "1 day", "WARN"), settings) == channels
+    assert len(_Web.received) == len(channels) - 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_a_channel_that_fails_is_logged_without_its_address(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,279 @@
+"""What people are told: failed checks once, failed runs once, a model outside its limits once."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from credit_risk_assets.assets.model import PERFORMANCE_SCHEMA
+from credit_risk_assets.automation import check_alerts as check_alerts_module
+from credit_risk_assets.automation import sensors
+from credit_risk_assets.automation.check_alerts import CheckWatch, check_alerts
+from credit_risk_assets.checks.framework import Finding, check_of, record_findings
+from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_HISTORY, LOANS, MODEL_PERFORMANCE
+from credit_risk_assets.definitions import build_defs
+from credit_risk_assets.resources.notifications import Alert
+from credit_risk_assets.resources.platform import Platform
+from credit_risk_tests.conftest import run_job
+
+QUIET = {"telemetry": {"enabled": False}}
+Tape = Callable[..., Path]
+Verdict = tuple[str, bool, str, str]
+"""Of one check: its name, whether it passes, its severity and what it observed."""
+
+
+@pytest.fixture(params=["ephemeral", "sqlite"])
+def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An event log in one table, and the default one, which has a file for each run."""
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    made = (
+        dg.DagsterInstance.ephemeral()
+        if request.param == "ephemeral"
+        else dg.DagsterInstance.local_temp(tempdir=str(folder), overrides=QUIET)
+    )
+    with made as opened:
+        yield opened
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Alert]:
+    """The alerts that the sensors send."""
+    alerts: list[Alert] = []
+    monkeypatch.setattr(sensors, "send_alert", lambda alert, _: alerts.append(alert))
+    return alerts
+
+
+def evaluate(instance: dg.DagsterInstance, *verdicts: Verdict, error: str = "", job: str = "nightly") -> str:
+    """A run whose one step evaluates the checks and then fails where an error is given; returns its id."""
+
+    @dg.op(name="judge", out={})
+    def judge(context: dg.OpExecutionContext) -> Iterator[Any]:
+        for name, passed, severity, observed in verdicts:
+            yield dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey(["silver", "loans"]),
+                check_name=name,
+                passed=passed,
+                severity=dg.AssetCheckSeverity[severity],
+                metadata={"observed": observed, "expected": "none", "failed_rows": 3, "total_rows": 10},
+            )
+        if error:
+            raise RuntimeError(error)
+
+    @dg.job(name=job)
+    def nightly() -> None:
+        judge()
+
+    return nightly.execute_in_process(instance=instance, raise_on_error=False).run_id
+
+
+def failing(name: str, observed: str = "3 rows", severity: str = "ERROR") -> Verdict:
+    return name, False, severity, observed
+
+
+def passing(name: str) -> Verdict:
+    return name, True, "ERROR", "0 rows"
+
+
+def tick(settings: Settings, instance: dg.DagsterInstance, sensor: str, cursor: str | None = None) -> Any:
+    """One tick of a sensor, made afresh as after a restart; returns its result with the new cursor."""
+    defs = build_defs(settings)
+    with dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=defs.get_repository_def()) as context:
+        return defs.resolve_sensor_def(sensor).evaluate_tick(context)
+
+
+def test_failed_checks_of_a_run_are_one_alert_with_what_they_saw(
+    settings: Settings, instance: dg.DagsterInstance, sent: list[Alert]
+) -> None:
+    run = evaluate(instance, passing("fine"), failing("late", "1 day", "WARN"), failing("wrong", "3 rows"))
+    tick(settings, instance, "check_failure_alert")
+    assert sent == [
+        Alert(
+            f"run {run[:8]} of job nightly: 2 checks failed",
+            "ERROR silver/loans wrong: 3 rows: expected none (3 of 10 rows)\n"
+            "WARN silver/loans late: 1 day: expected none (3 of 10 rows)",
+            "ERROR",
+        )
+    ]
+
+
+def test_checks_that_only_warn_make_a_warning(
+    settings: Settings, instance: dg.DagsterInstance, sent: list[Alert]
+) -> None:
+    evaluate(instance, failing("late", severity="WARN"))
+    tick(settings, instance, "check_failure_alert")
+    assert [alert.severity for alert in sent] == ["WARN"]
+
+
+def test_a_check_that_keeps_failing_is_told_once_until_it_changes_or_recovers(
+    settings: Settings, instance: dg.DagsterInstance, sent: list[Alert]
+) -> None:
+    cursor: str | None = None
+
+    def told(*verdicts: Verdict) -> int:
+        nonlocal cursor
+        before = len(sent)
+        evaluate(instance, *verdicts)
+        cursor = tick(settings, instance, "check_failure_alert", cursor).cursor
+        return len(sent) - before
+
+    assert told(failing("wrong")) == 1
+    assert told(failing("wrong")) == 0
+    assert told(failing("wrong", "4 rows")) == 1
+    assert told(failing("wrong", "4 rows"), failing("other")) == 1
+    assert "wrong" not in sent[-1].text
+    assert told(passing("wrong")) == 0
+    assert told(failing("wrong", "4 rows")) == 1
+
+
+def test_no_failed_check_is_missed_over_restarts_and_batches(instance: dg.DagsterInstance) -> None:
+    runs = [evaluate(instance, failing(f"check_{n}"), error="" if n % 3 else "disk full") for n in range(7)]
+    text: str | None = None
+    told: list[str] = []
+    for _ in range(10):
+        watch = CheckWatch.from_text(text)
+        told += [alert.title for alert in check_alerts(instance, watch, limit=2)]
+        text = watch.to_text()
+    assert told == [f"run {run[:8]} of job nightly: 1 check failed" for run in runs]
+    late = evaluate(instance, failing("late"))
+    watch = CheckWatch.from_text(text)
+    assert [alert.title[:12] for alert in check_alerts(instance, watch, limit=2)] == [f"run {late[:8]}"]
+    assert check_alerts(instance, watch) == []
+
+
+def test_a_run_with_more_checks_than_a_page_tells_them_all(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_alerts_module, "EVENTS_A_PAGE", 3)
+    evaluate(instance, *[failing(f"check_{n}") for n in range(8)])
+    (alert,) = check_alerts(instance, CheckWatch())
+    assert [line.split()[2] for line in alert.text.splitlines()] == [f"check_{n}:" for n in range(8)]
+
+
+def failure_tick(settings: Settings, instance: dg.DagsterInstance, run_id: str) -> None:
+    run = instance.get_run_by_id(run_id)
+    (event,) = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records
+    context = dg.build_run_status_sensor_context(
+        "run_failure_alert",
+        dagster_event=event.event_log_entry.get_dagster_event(),
+        dagster_instance=instance,
+        dagster_run=run,
+    ).for_run_failure()
+    build_defs(settings).resolve_sensor_def("run_failure_alert")(context)
+
+
+def test_a_failed_run_is_one_alert_that_names_step_and_reason(
+    settings: Settings, instance: dg.DagsterInstance, sent: list[Alert]
+) -> None:
+    run = evaluate(instance, error="disk full\n  at line 3")
+    failure_tick(settings, instance, run)
+    assert sent == [Alert(f"run {run[:8]} of job nightly failed", "judge: RuntimeError: disk full", "ERROR")]
+
+
+def test_an_attempt_that_is_tried_again_is_silent_and_the_last_one_speaks(
+    settings: Settings, instance: dg.DagsterInstance, sent: list[Alert]
+) -> None:
+    first, last = (evaluate(instance, error="machine lost") for _ in range(2))
+    instance.add_run_tags(first, {"dagster/will_retry": "true"})
+    instance.add_run_tags(last, {"dagster/will_retry": "false"})
+    for run in (first, last):
+        failure_tick(settings, instance, run)
+    assert [alert.title for alert in sent] == [f"run {last[:8]} of job nightly failed"]
+
+
+def test_a_failure_that_dagster_has_not_tagged_yet_is_judged_as_dagster_will(
+    settings: Settings, tmp_path: Path, sent: list[Alert], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "retrying"
+    folder.mkdir()
+    retries = {"run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": True}}
+    with dg.DagsterInstance.local_temp(tempdir=str(folder), overrides={**QUIET, **retries}) as instance:
+        monkeypatch.setattr(dg.DagsterInstance, "add_run_tags", lambda *_: None)
+        run = evaluate(instance, error="machine lost")
+        found = instance.get_run_by_id(run)
+        assert found is not None
+        assert "dagster/will_retry" not in found.tags
+        failure_tick(settings, instance, run)
+        assert sent == []
+
+
+def performance(platform: Platform, version: str, **figures: float) -> None:
+    """Record a model version's figures: good ones, but for those given."""
+    lakehouse = platform.lakehouse
+    now = datetime.now(UTC)
+    values = {"auc": 0.82, "ece": 0.01, "mean_pd": 0.05, "observed_rate": 0.05, "leak_findings": 0.0, **figures}
+    rows = [(version, "out_of_time", name, value, None, None, now) for name, value in values.items()]
+    rows.append((version, "train", "auc", 0.84, None, None, now))
+    lakehouse.append(MODEL_PERFORMANCE, lakehouse.session.createDataFrame(rows, PERFORMANCE_SCHEMA))
+
+
+@pytest.mark.parametrize(
+    ("figures", "named"),
+    [
+        ({"auc": 0.55}, "auc_in_range"),
+        ({"auc": 0.99}, "auc_in_range"),
+        ({"ece": 0.2}, "calibrated"),
+        ({"mean_pd": 0.2}, "mean_pd_fits"),
+    ],
+)
+def test_a_model_version_outside_its_limits_is_one_alert(
+    platform: Platform, sent: list[Alert], figures: dict[str, float], named: str
+) -> None:
+    settings = platform.settings
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert tick(settings, instance, "model_performance").skip_message
+        performance(platform, "1")
+        cursor = tick(settings, instance, "model_performance").cursor
+        assert sent == []
+        performance(platform, "2", **figures)
+        cursor = tick(settings, instance, "model_performance", cursor).cursor
+        assert [(alert.title, alert.severity) for alert in sent] == [("model version 2 is outside its limits", "ERROR")]
+        assert named in sent[0].text
+        cursor = tick(settings, instance, "model_performance", cursor).cursor
+        performance(platform, "3")
+        tick(settings, instance, "model_performance", cursor)
+        assert len(sent) == 1
+
+
+def drift(platform: Platform, run: str, *, passed: bool) -> None:
+    steady = check_of(LOAN_HISTORY, "distribution_steady", "Features are distributed as on the tape before.", "WARN")
+    other = check_of(LOANS, "one_row_per_loan", "A loan stands once.")
+    findings = [Finding(other, True, "none", "none"), Finding(steady, passed, "PSI 0.4", "below 0.25")]
+    record_findings(platform.lakehouse, run, "test", findings)
+
+
+def test_one_drift_asks_for_one_training(platform: Platform, tape: Tape, sent: list[Alert]) -> None:
+    settings = platform.settings
+    tape("a.csv", [{}])
+    assert run_job(platform, "refresh_lake").success
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor: str | None = None
+
+        def asked() -> list[str | None]:
+            nonlocal cursor
+            result = tick(settings, instance, "model_performance", cursor)
+            cursor = result.cursor
+            assert {request.job_name for request in result.run_requests or []} <= {None, "train_model"}
+            return [request.run_key for request in result.run_requests or []]
+
+        drift(platform, "r1", passed=True)
+        assert asked() == []
+        drift(platform, "r2", passed=False)
+        (first,) = asked()
+        assert asked() == []
+        tape("more.csv", [{"loan_id": "L2"}], changes=True)
+        assert run_job(platform, "refresh_lake").success
+        drift(platform, "r3", passed=False)
+        assert asked() == [first]
+        tape("b.csv", [{"as_of_date": "2026-11-20"}])
+        assert run_job(platform, "refresh_lake").success
+        drift(platform, "r4", passed=False)
+        (second,) = asked()
+        assert second != first
+        drift(platform, "r5", passed=True)
+        assert asked() == []
+    assert platform.lake_log.row_count(INGESTION_LOG) == 3
