@@ -186,6 +186,46 @@ def land(
 
 
 @app.command()
+def requeue(
+    file: Annotated[Path | None, typer.Argument(help="An export whose rows are repaired: lands them again.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the open rejected rows to this CSV, to repair.")] = None,
+    source: Annotated[str | None, typer.Option(help="Export the rows of this source file alone.")] = None,
+    partial: Annotated[bool, typer.Option(help="Land the right rows and leave the others open.")] = False,
+) -> None:
+    """Show rejected rows, export them for repair, or land the repaired ones."""
+    from credit_risk_assets.resources.rejected import RequeueError, summary
+    from credit_risk_assets.resources.requeue import export_rejected, requeue_repaired
+
+    settings = _settings()
+    if file and export:
+        raise _fail("requeue: expected a repaired file or --export, not both")
+    try:
+        if export:
+            records = export_rejected(settings, export, source)
+            console.print(f"{len(records):,} rejected rows in {export}, readable by you alone", markup=False)
+            console.print(f"next: repair the rows, then `credit-risk requeue {export}`", markup=False)
+            return
+        if file is None:
+            console.print("\n".join(summary(settings)), markup=False)
+            return
+        done = requeue_repaired(settings, file, partial=partial)
+    except RequeueError as error:
+        raise _fail(str(error)) from None
+    for problem in done.problems:
+        errors.print(problem, markup=False)
+    if not done.landed:
+        advice = "repair them, or land the others with --partial"
+        raise _fail(f"{file}: {len(done.problems):,} rows are not right yet, so nothing was landed; {advice}")
+    for target in done.landed:
+        console.print(f"landed {target.relative_to(settings.home)}", markup=False)
+    changed = ", ".join(f"{name} in {count:,}" for name, count in done.changed.most_common()) or "none"
+    console.print(f"{done.rows:,} rows requeued; values changed: {changed}", markup=False)
+    if done.problems:
+        console.print(f"{len(done.problems):,} rows were left as they are", markup=False)
+    console.print("next: `credit-risk refresh` ingests them", markup=False)
+
+
+@app.command()
 def refresh(
     select: Annotated[
         str | None, typer.Option(help="Assets to materialise, such as 'silver/loans' or '+gold/loan_scores'.")

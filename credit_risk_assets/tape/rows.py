@@ -10,10 +10,11 @@ import polars as pl
 
 from credit_risk_assets.tape import contract
 from credit_risk_assets.tape.contract import Column
-from credit_risk_assets.tape.pseudonym import pseudonymise
+from credit_risk_assets.tape.pseudonym import MARK, badly_marked, pseudonymise
 
 ROW_NUMBER = "_row_number"
 EARLIEST_DATE = date(1900, 1, 1)
+_BADLY_MARKED = "customer_id:badly_marked"
 CATEGORIES = tuple(column.name for column in contract.COLUMNS if column.values)
 
 
@@ -85,6 +86,7 @@ def _rules(today: date) -> list[_Rule]:
     profile = pl.col("payment_history_profile")
     return [
         *rules,
+        _Rule(("customer_id",), pl.col(_BADLY_MARKED), f"64 hexadecimal digits after {MARK}"),
         _Rule(("origination_date", "as_of_date"), origination > as_of, "origination on or before as_of_date"),
         _Rule(("as_of_date",), as_of > today, f"today ({today}, UTC) or earlier"),
         _Rule(
@@ -136,13 +138,14 @@ def check_rows(
     extra = [name for name in texts.columns if name not in contract.BY_NAME and name != ROW_NUMBER]
     missing = [name for name in contract.NAMES if name not in texts.columns]
     texts = texts.with_columns([pl.lit(None, pl.String).alias(name) for name in missing])
+    badly = texts.select(badly_marked(pl.col("customer_id")).alias(_BADLY_MARKED)).to_series()
     texts = texts.with_columns(pseudonymise(texts["customer_id"], key).alias("customer_id"))
 
     frame = texts.select(
         [_parse(column.name, column).alias(column.name) for column in contract.COLUMNS]
         + [pl.col(column.name).alias(f"{column.name}:text") for column in contract.COLUMNS]
         + [pl.col(name) for name in extra]
-        + [pl.col(ROW_NUMBER)]
+        + [badly, pl.col(ROW_NUMBER)]
     )
     rules = _rules(today)
     broken = frame.select([rule.broken.fill_null(False).alias(str(i)) for i, rule in enumerate(rules)])
