@@ -159,7 +159,7 @@ def _kind_of_reason(reason: str) -> str:
     found, _, expected = reason.rpartition(": expected ")
     if found.endswith(" fields"):
         return "the line cannot be split into the header's columns"
-    first, *others = re.findall(r"(?:^| and )(\w+)(?= is | and |$)", found)
+    first, *others = re.findall(r"(?:^| and )(\w+)(?= is | and |$)", found) or ["row"]
     names = [first, *(name for name in others if name in contract.BY_NAME)]
     return f"{' and '.join(dict.fromkeys(names))}: expected {expected}"
 
