@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from credit_risk_assets.assets import bronze, gold, landing, model, quality, silver
+from credit_risk_assets.assets import bronze, gold, landing, maintenance, model, quality, silver
 from credit_risk_assets.assets.freshness import with_freshness
 from credit_risk_assets.automation.jobs import JOBS
 from credit_risk_assets.automation.schedules import build_schedules
@@ -30,6 +30,8 @@ ASSETS = (
     model.default_model,
     model.loan_scores,
     quality.quality_results,
+    maintenance.compacted_files,
+    maintenance.vacuumed_files,
 )
 
 
@@ -54,7 +56,7 @@ def build_defs(
             model_checks.model_checks,
         ],
         jobs=list(JOBS),
-        schedules=build_schedules(settings.schedules),
+        schedules=build_schedules(settings),
         sensors=build_sensors(settings),
         resources={**resources, **(resource_overrides or {})},
         loggers=loggers,

@@ -14,6 +14,7 @@ OWNERS = {
     "silver": "team:data-platform",
     "gold": "team:credit-risk",
     "model": "team:credit-risk",
+    "maintenance": "team:data-platform",
 }
 
 

@@ -51,5 +51,10 @@ model_job = dg.define_asset_job(
     selection=MODEL | RESULTS,
     description="Development sample, default model, its performance, and the scores of its champion.",
 )
+maintenance_job = dg.define_asset_job(
+    "maintain_lake",
+    selection=dg.AssetSelection.groups("maintenance"),
+    description="Small files put together, files that no kept version needs removed; no row changes.",
+)
 
-JOBS = (main_job, lake_job, gold_job, model_job)
+JOBS = (main_job, lake_job, gold_job, model_job, maintenance_job)

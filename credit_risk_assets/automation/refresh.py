@@ -72,7 +72,7 @@ def _run(settings: Settings, select: str | None, console: Console) -> bool:
         loggers = {LOGGER: progress_logger(say, times)}
         defs = build_defs(settings, resource_overrides={"platform": platform}, loggers=loggers)
         selected = _selected(defs, select) if select else None
-        result = defs.resolve_job_def("main").execute_in_process(
+        result = _job_of(defs, selected).execute_in_process(
             instance=instance,
             raise_on_error=False,
             asset_selection=selected,
@@ -103,6 +103,15 @@ def _selected(defs: dg.Definitions, select: str) -> list[dg.AssetKey]:
     # One step makes the tables of a multi-asset together.
     together = {other for key in chosen for other in graph.get(key).execution_set_asset_keys}
     return sorted(together, key=lambda key: key.to_user_string())
+
+
+def _job_of(defs: dg.Definitions, selected: Sequence[dg.AssetKey] | None) -> dg.JobDefinition:
+    """The job that holds what was selected: the main one, or maintenance, which is no part of it."""
+    for name in ("main", "maintain_lake"):
+        job = defs.resolve_job_def(name)
+        if set(selected or []) <= set(job.asset_layer.executable_asset_keys):
+            return job
+    raise SelectionError("--select: maintenance assets run alone; select them without others")
 
 
 def _print_summary(settings: Settings, console: Console, checks: Sequence[dg.AssetCheckEvaluation]) -> None:

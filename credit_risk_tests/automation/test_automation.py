@@ -77,12 +77,17 @@ def test_the_landing_sensor_is_quiet_once_the_lake_holds_the_content(platform: P
         ("lake_every_four_hours", "refresh_lake", {0, 4, 8, 12, 16, 20}),
         ("gold_daily", "refresh_gold", {5}),
         ("model_daily", "train_model", {6}),
+        ("maintenance_weekly", "maintain_lake", {3}),
     ],
 )
 def test_the_schedules_run_their_jobs_at_their_hours(
-    defs: dg.Definitions, schedule: str, job: str, hours: set[int]
+    defs: dg.Definitions, instance: dg.DagsterInstance, schedule: str, job: str, hours: set[int]
 ) -> None:
     found = defs.resolve_schedule_def(schedule)
+    now = datetime(2026, 11, 22, 4, tzinfo=UTC)
+    with dg.build_schedule_context(instance=instance, scheduled_execution_time=now) as context:
+        asked = found.evaluate_tick(context).run_requests or []
+    assert [request.job_name or found.job_name for request in asked] == [job]
     assert found.job_name == job
     assert found.default_status == dg.DefaultScheduleStatus.RUNNING
     assert found.execution_timezone == "UTC"
@@ -90,7 +95,21 @@ def test_the_schedules_run_their_jobs_at_their_hours(
 
     start = datetime(2026, 11, 23, tzinfo=UTC).timestamp()
     times = schedule_execution_time_iterator(start, str(found.cron_schedule), "UTC")
-    assert {next(times).hour for _ in range(2 * len(hours))} == hours
+    found_times = [next(times) for _ in range(2 * len(hours))]
+    assert {time.hour for time in found_times} == hours
+    if job == "maintain_lake":
+        assert found_times[1] - found_times[0] == timedelta(days=7)
+
+
+def test_every_schedule_is_on_by_default(defs: dg.Definitions) -> None:
+    schedules = [schedule for schedule in defs.schedules or [] if isinstance(schedule, dg.ScheduleDefinition)]
+    assert {schedule.name for schedule in schedules} == {
+        "lake_every_four_hours",
+        "gold_daily",
+        "model_daily",
+        "maintenance_weekly",
+    }
+    assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
 
 
 def test_every_sensor_is_on_by_default(defs: dg.Definitions) -> None:
@@ -125,8 +144,8 @@ def test_every_asset_says_what_it_is_and_whose(defs: dg.Definitions) -> None:
         assert node.description, key
         assert node.description.rstrip().endswith("."), key
         assert node.owners, key
-        assert node.group_name in ("bronze", "silver", "gold", "model"), key
-        assert node.kinds in ({"delta", "spark"}, {"xgboost", "mlflow"}), key
+        assert node.group_name in ("bronze", "silver", "gold", "model", "maintenance"), key
+        assert node.kinds in ({"delta", "spark"}, {"xgboost", "mlflow"}, {"delta"}), key
 
 
 def test_workspace_and_project_name_the_same_code(defs: dg.Definitions) -> None:
