@@ -1,12 +1,12 @@
-"""What an asset check is here: declared once, measured in one pass with its layer, recorded with history."""
+"""What an asset check is here: declared once, measured in one step with its layer, recorded with history."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import dagster as dg
-from pyspark.sql import DataFrame
 from pyspark.sql.types import BooleanType, LongType, StringType, StructField, StructType, TimestampType
 
 from credit_risk_assets.config.tables import QUALITY_RESULTS, Table
@@ -14,8 +14,14 @@ from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse
 from credit_risk_assets.resources.platform import Platform
 
 Severity = Literal["ERROR", "WARN"]
+Row = Mapping[str, Any]
 EXAMPLES = 5
-"""Keys that a finding names; the table holds the rest."""
+"""Failing rows that a finding shows; the table holds the rest."""
+NEVER_SHOWN = ("customer_id", "raw")
+"""Columns that no finding shows: not even a pseudonym belongs where more people read than the table."""
+
+STOPPED = "Nothing after this step ran."
+KEPT = "The rows are kept and the run went on."
 
 RESULTS_SCHEMA = StructType(
     [
@@ -30,17 +36,27 @@ RESULTS_SCHEMA = StructType(
         StructField("failed_rows", LongType()),
         StructField("total_rows", LongType()),
         StructField("examples", StringType()),
+        StructField("action", StringType()),
+        StructField("details", StringType()),
     ]
 )
 
 
+class CheckError(RuntimeError):
+    """The checks of a table could not be measured; the message names the table."""
+
+
 @dataclass(frozen=True)
 class Check:
-    """One check of an asset: ERROR stops what comes after it in the run (where `blocking`), WARN never does."""
+    """One check of an asset: ERROR stops what comes after it in the run (where `blocking`), WARN never does.
+
+    `action` says what the platform did with what it found and what the analyst should do.
+    """
 
     asset: tuple[str, ...]
     name: str
     description: str
+    action: str
     severity: Severity = "ERROR"
     blocking: bool = True
 
@@ -51,20 +67,34 @@ class Check:
             self.name,
             asset=dg.AssetKey(list(self.asset)),
             description=self.description,
-            blocking=self.blocking and self.severity == "ERROR",
+            blocking=self.stops,
+            metadata={"when it fails": self.action},
         )
 
+    @property
+    def stops(self) -> bool:
+        """Whether a failure stops what comes after it in the run."""
+        return self.blocking and self.severity == "ERROR"
 
-def check_of(
-    table: Table, name: str, description: str, severity: Severity = "ERROR", *, blocking: bool = True
-) -> Check:
-    """Declare a check of a table."""
-    return Check((table.layer, table.name), name, description, severity, blocking)
+
+def error_of(table: Table, name: str, description: str, advice: str, *, blocking: bool = True) -> Check:
+    """Declare a check of a table whose failure means that its figures cannot be trusted."""
+    action = f"{STOPPED if blocking else KEPT} {advice}"
+    return Check((table.layer, table.name), name, description, action, "ERROR", blocking)
+
+
+def warn_of(table: Table, name: str, description: str, advice: str) -> Check:
+    """Declare a check of a table whose failure somebody should look at."""
+    return Check((table.layer, table.name), name, description, f"{KEPT} {advice}", "WARN", blocking=False)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check saw: observed beside expected, how many rows fail, and a few of their keys."""
+    """What a check saw: observed beside expected, how many rows fail, where, and a few of them.
+
+    `details` is a table of what was measured (by column, rule, file or tape), `examples` one of failing rows; the
+    first column of an example is its key.
+    """
 
     check: Check
     passed: bool
@@ -72,7 +102,13 @@ class Finding:
     expected: str
     failed_rows: int = 0
     total_rows: int = 0
-    examples: Sequence[str] = field(default=())
+    details: Sequence[Row] = field(default=())
+    examples: Sequence[Row] = field(default=())
+
+    @property
+    def keys(self) -> list[str]:
+        """What the examples are called: loan, file or date."""
+        return [str(next(iter(row.values()))) for row in self.examples]
 
     @property
     def result(self) -> dg.AssetCheckResult:
@@ -83,8 +119,12 @@ class Finding:
             "failed_rows": self.failed_rows,
             "total_rows": self.total_rows,
         }
+        if not self.passed:
+            metadata["action"] = self.check.action
+        if self.details:
+            metadata["details"] = _table(self.details)
         if self.examples:
-            metadata["examples"] = dg.MetadataValue.md("\n".join(f"- `{key}`" for key in self.examples))
+            metadata["examples"] = _table(self.examples)
         severity = dg.AssetCheckSeverity.ERROR if self.check.severity == "ERROR" else dg.AssetCheckSeverity.WARN
         return dg.AssetCheckResult(
             asset_key=dg.AssetKey(list(self.check.asset)),
@@ -95,53 +135,79 @@ class Finding:
             metadata=metadata,
         )
 
+    @property
+    def record(self) -> tuple[Any, ...]:
+        """The finding as the columns of gold/quality_results from `asset` on."""
+        tables = {"details": self.details, "examples": self.examples}
+        shown = {name: [_plain(row) for row in rows] for name, rows in tables.items() if rows}
+        return (
+            "/".join(self.check.asset),
+            self.check.name,
+            self.check.severity,
+            self.passed,
+            self.observed,
+            self.expected,
+            self.failed_rows,
+            self.total_rows,
+            ", ".join(self.keys),
+            None if self.passed else self.check.action,
+            json.dumps(shown, ensure_ascii=False) if shown else None,
+        )
 
-def counted(check: Check, failed: int, total: int, what: str, examples: Sequence[str] = ()) -> Finding:
+
+def _plain(row: Row) -> dict[str, Any]:
+    """The row in types that a table of the Dagster UI and JSON know, without what is never shown."""
+    return {
+        name: value if value is None or isinstance(value, bool | int | float | str) else str(value)
+        for name, value in row.items()
+        if name not in NEVER_SHOWN
+    }
+
+
+_COLUMN_TYPES = {bool: "bool", int: "int", float: "float"}
+
+
+def _table(rows: Sequence[Row]) -> dg.TableMetadataValue:
+    plain = [_plain(row) for row in rows]
+    names = list(dict.fromkeys(name for row in plain for name in row))
+
+    def kind(name: str) -> str:
+        kinds = {type(row[name]) for row in plain if row.get(name) is not None}
+        return _COLUMN_TYPES.get(kinds.pop(), "string") if len(kinds) == 1 else "string"
+
+    schema = dg.TableSchema([dg.TableColumn(name, kind(name)) for name in names])
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in plain], schema)
+
+
+def counted(
+    check: Check,
+    failed: int,
+    total: int,
+    what: str,
+    *,
+    details: Sequence[Row] = (),
+    examples: Sequence[Row] = (),
+) -> Finding:
     """A finding that passes when no row fails; `what` says what every row should be."""
-    return Finding(check, failed == 0, f"{failed:,} of {total:,} rows fail", what, failed, total, examples)
+    return Finding(
+        check, failed == 0, f"{failed:,} of {total:,} rows fail", what, failed, total, details, examples[:EXAMPLES]
+    )
 
 
-def count_where(condition: str) -> str:
-    """Spark SQL that counts the rows a condition holds for; a null condition counts none."""
-    return f"count(case when {condition} then 1 end)"
-
-
-def broken_rule(check: Check, frame: DataFrame, condition: str, failed: int, total: int, what: str) -> Finding:
-    """The finding of a row rule measured before: the first loans that break it are looked up only if any do."""
-    return counted(check, failed, total, what, example_loans(frame.where(condition)) if failed else [])
-
-
-def example_loans(frame: DataFrame) -> list[str]:
-    """The first few loan ids of a frame, in their order."""
-    return [str(row[0]) for row in frame.select("loan_id").orderBy("loan_id").limit(EXAMPLES).collect()]
-
-
-def tied(check: Check, left: float, right: float, what: str, *, tolerance: float = 0.0) -> Finding:
+def tied(
+    check: Check, left: float, right: float, what: str, *, tolerance: float = 0.0, details: Sequence[Row] = ()
+) -> Finding:
     """A finding that passes when two figures agree, to a relative tolerance for sums of money."""
     agree = abs(left - right) <= tolerance * max(1.0, abs(right))
     failed = 0 if agree else max(1, round(abs(left - right)))
-    return Finding(check, agree, f"{left:,.10g}", f"{right:,.10g} ({what})", failed, 0)
+    return Finding(check, agree, f"{left:,.10g}", f"{right:,.10g} ({what})", failed, 0, details)
 
 
 def record_findings(lakehouse: Lakehouse, run_id: str, step: str, findings: Sequence[Finding]) -> None:
     """Append findings to gold/quality_results, once per run and step."""
     now = datetime.now(UTC)
-    rows = [
-        (
-            run_id,
-            now,
-            "/".join(f.check.asset),
-            f.check.name,
-            f.check.severity,
-            f.passed,
-            f.observed,
-            f.expected,
-            f.failed_rows,
-            f.total_rows,
-            ", ".join(f.examples),
-        )
-        for f in findings
-    ]
+    rows = [(run_id, now, *finding.record) for finding in findings]
+    lakehouse.ensure(QUALITY_RESULTS, RESULTS_SCHEMA)
     frame = lakehouse.session.createDataFrame(rows, RESULTS_SCHEMA)
     lakehouse.append(QUALITY_RESULTS, frame, key=IdempotenceKey(f"checks/{run_id}/{step}"))
 
@@ -149,16 +215,40 @@ def record_findings(lakehouse: Lakehouse, run_id: str, step: str, findings: Sequ
 Measure = Callable[[Platform], list[Finding]]
 
 
-def layer_checks(name: str, checks: Sequence[Check], measure: Measure) -> dg.AssetChecksDefinition:
-    """One step that evaluates a layer's checks together and records them before Dagster acts on them."""
+@dataclass(frozen=True)
+class CheckedTable:
+    """A table, its checks, and the function that measures them all."""
 
-    @dg.multi_asset_check(name=name, specs=[check.spec for check in checks])
+    path: str
+    checks: tuple[Check, ...]
+    measure: Measure
+
+
+def findings_of(platform: Platform, tables: Sequence[CheckedTable]) -> tuple[list[Finding], list[str]]:
+    """The findings of tables, and one line for each table that could not be measured."""
+    findings: list[Finding] = []
+    problems: list[str] = []
+    for table in tables:
+        try:
+            findings += table.measure(platform)
+        except Exception as error:  # whatever it is, the other tables' findings must not be lost with it
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            problems.append(f"{table.path}: its {len(table.checks)} checks could not be measured: {lines[0]}")
+    return findings, problems
+
+
+def layer_checks(name: str, tables: Sequence[CheckedTable]) -> dg.AssetChecksDefinition:
+    """One step that evaluates the checks of some tables and records them before Dagster acts on them."""
+
+    @dg.multi_asset_check(name=name, specs=[check.spec for table in tables for check in table.checks])
     def evaluate(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> Iterator[dg.AssetCheckResult]:
-        findings = measure(platform)
+        findings, problems = findings_of(platform, tables)
         record_findings(platform.lakehouse, context.run.run_id, name, findings)
         for finding in findings:
             yield finding.result
+        if problems:
+            raise CheckError("; ".join(problems))
 
     return evaluate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from credit_risk_assets.automation.jobs import MODEL_KEY
-from credit_risk_assets.checks.framework import Check, Finding, Severity, layer_checks
+from credit_risk_assets.checks.framework import KEPT, STOPPED, Check, CheckedTable, Finding, layer_checks
 from credit_risk_assets.config.settings import ModelSettings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE
 from credit_risk_assets.resources.platform import Platform
@@ -13,15 +13,39 @@ from credit_risk_assets.resources.platform import Platform
 MEAN_PD_TOLERANCE = 0.20
 
 
-def _check(name: str, description: str, severity: Severity = "ERROR") -> Check:
-    return Check(tuple(MODEL_KEY.path), name, description, severity)
+def _error(name: str, description: str, advice: str) -> Check:
+    return Check(tuple(MODEL_KEY.path), name, description, f"{STOPPED} {advice}")
 
 
-NO_LEAK = _check("no_leak", "No single feature, and not the model, predicts better than an honest one could.")
-AUC_IN_RANGE = _check("auc_in_range", "The AUC on rows that decided nothing lies between its minimum and maximum.")
-CALIBRATED = _check("calibrated", "The expected calibration error is within its limit.", "WARN")
-MEAN_PD = _check("mean_pd_fits", "The mean PD is near the observed default rate on the test rows.", "WARN")
-NOT_OVERFITTED = _check("not_overfitted", "The AUC in training is not far above the one on the test rows.", "WARN")
+def _warn(name: str, description: str, advice: str) -> Check:
+    return Check(tuple(MODEL_KEY.path), name, description, f"{KEPT} {advice}", "WARN", blocking=False)
+
+
+NO_LEAK = _error(
+    "no_leak",
+    "No single feature, and not the model, predicts better than an honest one could.",
+    "Loans keep the scores of the last sound run: the version's tag `gate` in MLflow names the feature; take it out.",
+)
+AUC_IN_RANGE = _error(
+    "auc_in_range",
+    "The AUC on rows that decided nothing lies between its minimum and maximum.",
+    "Loans keep the scores of the last sound run: look for a leak where it is too high, for lost columns where low.",
+)
+CALIBRATED = _warn(
+    "calibrated",
+    "The expected calibration error is within its limit.",
+    "Probabilities are off though the order of loans may be right: compare the calibration plot by grade.",
+)
+MEAN_PD = _warn(
+    "mean_pd_fits",
+    "The mean PD is near the observed default rate on the test rows.",
+    "Expected losses are off by as much: ask whether the economy or the portfolio has changed.",
+)
+NOT_OVERFITTED = _warn(
+    "not_overfitted",
+    "The AUC in training is not far above the one on the test rows.",
+    "The model has learnt the sample by heart: more regularisation, or more tapes.",
+)
 
 CHECKS: tuple[Check, ...] = (NO_LEAK, AUC_IN_RANGE, CALIBRATED, MEAN_PD, NOT_OVERFITTED)
 MAXIMUM_AUC_DROP = 0.06
@@ -81,4 +105,5 @@ def _measure(platform: Platform) -> list[Finding]:
     return model_findings(platform.lakehouse.rows(MODEL_PERFORMANCE, names), platform.settings.model)
 
 
-model_checks = layer_checks("model_checks", CHECKS, _measure)
+MODEL_TABLE = CheckedTable("/".join(MODEL_KEY.path), CHECKS, _measure)
+model_checks = layer_checks("model_checks", (MODEL_TABLE,))

@@ -59,6 +59,8 @@ class QualitySettings(_Section):
     max_duplicate_share: float = Field(0.01, ge=0, le=1)
     max_tape_age_days: int = Field(35, ge=1)
     max_volume_change_share: float = Field(0.5, gt=0)
+    max_stability_index: float = Field(0.25, gt=0)
+    max_gap_rise: float = Field(0.10, gt=0, le=1)
 
 
 class ModelSettings(_Section):

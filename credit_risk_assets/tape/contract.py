@@ -45,6 +45,16 @@ class Column:
     values: tuple[str, ...] = ()
     unit: str = ""
 
+    @property
+    def range_text(self) -> str:
+        """The range as people read it; only of a column that has one."""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.above:
+            return f"more than {self.minimum:g}{unit}"
+        if self.maximum is None:
+            return f"{self.minimum:g}{unit} or more"
+        return f"{self.minimum:g} to {self.maximum:g}{unit}"
+
 
 def _money(name: str, description: str, *, required: bool = False, above: bool = False) -> Column:
     return Column(name, "double", description, required, minimum=0, above=above, unit="currency")

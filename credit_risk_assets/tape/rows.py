@@ -53,15 +53,6 @@ def _parse(name: str, column: Column) -> pl.Expr:
     return number
 
 
-def _range_text(column: Column) -> str:
-    unit = f" {column.unit}" if column.unit else ""
-    if column.above:
-        return f"more than {column.minimum:g}{unit}"
-    if column.maximum is None:
-        return f"{column.minimum:g}{unit} or more"
-    return f"{column.minimum:g} to {column.maximum:g}{unit}"
-
-
 _TYPE_TEXT = {"date": "a date (yyyy-mm-dd)", "double": "a number", "int": "a whole number", "string": "text"}
 
 
@@ -79,7 +70,7 @@ def _rules(today: date) -> list[_Rule]:
         if column.minimum is not None:
             low = value <= column.minimum if column.above else value < column.minimum
             outside = low if column.maximum is None else low | (value > column.maximum)
-            rules.append(_Rule((column.name,), outside, _range_text(column)))
+            rules.append(_Rule((column.name,), outside, column.range_text))
         if column.type == "date":
             rules.append(_Rule((column.name,), value < EARLIEST_DATE, f"{EARLIEST_DATE} or later"))
     origination, as_of = pl.col("origination_date"), pl.col("as_of_date")

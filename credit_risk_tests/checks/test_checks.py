@@ -2,77 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
-from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
-from credit_risk_assets.checks import bronze, gold, model, silver
-from credit_risk_assets.checks.framework import Check, Finding
+from credit_risk_assets.assets.model import PERFORMANCE_SCHEMA
+from credit_risk_assets.checks import bronze, history, silver
+from credit_risk_assets.checks.framework import CheckedTable, CheckError, Finding, layer_checks
 from credit_risk_assets.config import tables
-from credit_risk_assets.config.settings import ModelSettings, Settings
-from credit_risk_assets.config.tables import Table
+from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.credit.rating import risk_rating
 from credit_risk_assets.definitions import build_defs
-from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
+from credit_risk_tests.checks.damage import (
+    CHECKED,
+    DAMAGE,
+    LAKE_IDS,
+    LAKE_TEST,
+    MODEL_DAMAGE,
+    MODEL_IDS,
+    MODEL_TEST,
+    TODAY,
+    Damage,
+    Lake,
+    model_findings,
+    performance,
+    proofs,
+)
 from credit_risk_tests.conftest import failed_checks, make_settings, run_job, write_tape
 
-TODAY = date(2026, 11, 23)
 LOANS = 40
 
 
-@dataclass
-class Lake:
-    """A copy of the sound lake that a test may damage."""
-
-    platform: Platform
-
-    @property
-    def lakehouse(self) -> Lakehouse:
-        return self.platform.lakehouse
-
-    @property
-    def settings(self) -> Settings:
-        return self.platform.settings
-
-    def delta(self, table: Table) -> DeltaTable:
-        return DeltaTable(self.lakehouse.path(table))
-
-    def rows(self, table: Table) -> pl.DataFrame:
-        return pl.DataFrame(self.delta(table).scan())
-
-    def replace(self, table: Table, frame: pl.DataFrame) -> None:
-        schema = self.delta(table).to_pyarrow_dataset().schema
-        write_deltalake(self.lakehouse.path(table), frame.to_arrow().cast(schema), mode="overwrite")
-
-    def change(self, table: Table, *columns: pl.Expr) -> None:
-        self.replace(table, self.rows(table).with_columns(*columns))
-
-    def repeat_first(self, table: Table) -> None:
-        frame = self.rows(table)
-        self.replace(table, pl.concat([frame, frame.head(1)]))
-
-    def drop_first(self, table: Table) -> None:
-        self.replace(table, self.rows(table).slice(1))
-
-    def findings(self) -> dict[Check, Finding]:
-        found = [
-            *bronze.bronze_findings(self.lakehouse, self.settings, TODAY),
-            *silver.history_findings(self.lakehouse, self.settings),
-            *silver.loan_findings(self.lakehouse),
-            *gold.portfolio_findings(self.lakehouse),
-            *gold.sample_findings(self.lakehouse),
-            *gold.score_findings(self.lakehouse),
-        ]
-        return {finding.check: finding for finding in found}
+def _profile(months_late: int) -> str:
+    """A profile of a loan that is so many months past due, clean before."""
+    return "".join(str(min(code, 6)) for code in range(months_late, 0, -1)) + "0" * 12
 
 
 @pytest.fixture(scope="module")
@@ -81,16 +53,18 @@ def sound(tmp_path_factory: pytest.TempPathFactory, sail: SparkSession) -> Itera
     platform = Platform(make_settings(tmp_path_factory.mktemp("sound")))
     for year in (2024, 2025, 2026):
         # One loan defaults in each year after the first, so that both years have a default rate.
-        bad = {n for n in (0, 1) if year >= 2025 + n}
+        late = {n: 3 + 12 * (year - 2025 - n) for n in (0, 1) if year >= 2025 + n}
         rows: list[dict[str, Any]] = [
             {
                 "loan_id": f"L{n:02d}",
                 "customer_id": f"C{n}",
                 "as_of_date": f"{year}-10-31",
                 "origination_date": "2023-01-15",
-                "loan_status": "default" if n in bad else "current",
-                "current_dpd": 95 if n in bad else 0,
-                "payment_history_profile": ("3210" if n in bad else "") + "0" * 12,
+                "term_months": "120",
+                "loan_status": "default" if n in late else "current",
+                "current_dpd": 30 * late[n] + 5 if n in late else 0,
+                "payment_history_profile": _profile(late.get(n, 0)),
+                "credit_utilization": (n + 1) / 100,
             }
             for n in range(LOANS)
         ]
@@ -105,7 +79,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory, sail: SparkSession) -> Itera
 
 def _score(platform: Platform) -> None:
     """Scores without a model: 40 loans train none."""
-    book = platform.lakehouse.read(tables.LOANS).select("loan_id", "as_of_date", "current_dpd").toArrow()
+    lakehouse = platform.lakehouse
+    book = lakehouse.read(tables.LOANS).select("loan_id", "as_of_date", "current_dpd").toArrow()
     frame = pl.DataFrame(pl.from_arrow(book)).sort("loan_id").with_row_index("n")
     pds = pl.when(pl.col("current_dpd") >= 90).then(1.0).otherwise(0.005 + pl.col("n") * 0.02)
     frame = frame.with_columns(pds.alias("pd_12m"))
@@ -115,7 +90,12 @@ def _score(platform: Platform) -> None:
         pl.lit("1").alias("model_version"),
     )
     wanted = frame.select("loan_id", "as_of_date", "pd_12m", "risk_rating", "model_version").to_arrow()
-    platform.lakehouse.overwrite(tables.LOAN_SCORES, platform.lakehouse.session.createDataFrame(wanted))
+    lakehouse.overwrite(tables.LOAN_SCORES, lakehouse.session.createDataFrame(wanted))
+    figures = [
+        (r["model_version"], r["data_set"], r["metric"], r["value"], None, None, r["computed_at"])
+        for r in performance()
+    ]
+    lakehouse.append(tables.MODEL_PERFORMANCE, lakehouse.session.createDataFrame(figures, PERFORMANCE_SCHEMA))
 
 
 @pytest.fixture
@@ -128,149 +108,148 @@ def lake(sound: Settings, tmp_path: Path, sail: SparkSession) -> Iterator[Lake]:
 
 
 def test_every_check_passes_on_the_sound_lake(lake: Lake) -> None:
-    failed = {check.name: finding.observed for check, finding in lake.findings().items() if not finding.passed}
-    assert failed == {}
+    found = lake.findings()
+    assert {check.name: finding.observed for check, finding in found.items() if not finding.passed} == {}
+    assert set(found) == {check for table in CHECKED[:-1] for check in table.checks}
 
 
-def _first(name: str, value: Any) -> pl.Expr:
-    return pl.when(pl.int_range(pl.len()) == 0).then(value).otherwise(pl.col(name)).alias(name)
-
-
-DAMAGE: list[tuple[Check, Callable[[Lake], None]]] = [
-    (bronze.ROWS_TIE, lambda lake: lake.drop_first(tables.LOAN_TAPE)),
-    (bronze.REQUIRED_PRESENT, lambda lake: lake.change(tables.LOAN_TAPE, _first("interest_rate", None))),
-    (bronze.REQUIRED_PRESENT, lambda lake: lake.change(tables.LOAN_TAPE, _first("loan_id", pl.lit("  ")))),
-    (bronze.VALUES_IN_RANGE, lambda lake: lake.change(tables.LOAN_TAPE, _first("loan_amount", -1.0))),
-    (bronze.VALUES_IN_RANGE, lambda lake: lake.change(tables.LOAN_TAPE, _first("loan_purpose", pl.lit("yacht")))),
-    (bronze.PSEUDONYMS, lambda lake: lake.change(tables.LOAN_TAPE, _first("customer_id", pl.lit("C1")))),
-    (bronze.DATES_IN_ORDER, lambda lake: lake.change(tables.LOAN_TAPE, _first("origination_date", date(2026, 12, 1)))),
-    (bronze.DUPLICATES, lambda lake: [lake.repeat_first(tables.LOAN_TAPE) for _ in range(3)] and None),
-    (bronze.LOG_TIES, lambda lake: lake.change(tables.INGESTION_LOG, _first("rows_read", 1))),
-    (bronze.CONTENT_ONCE, lambda lake: lake.repeat_first(tables.INGESTION_LOG)),
-    (bronze.FILES_READABLE, lambda lake: lake.change(tables.INGESTION_LOG, pl.lit("refused").alias("outcome"))),
-    (
-        bronze.NEW_COLUMNS,
-        lambda lake: lake.change(tables.INGESTION_LOG, pl.Series("new_columns", [["branch"]] * 3)),
-    ),
-    (bronze.REJECTED_TIE, lambda lake: lake.drop_first(tables.REJECTED_RECORDS)),
-    (
-        bronze.REJECTED_REASONED,
-        lambda lake: lake.change(tables.REJECTED_RECORDS, pl.Series("reasons", [[]], pl.List(pl.String))),
-    ),
-    (
-        bronze.REJECTED_SHARE,
-        lambda lake: lake.change(tables.INGESTION_LOG, pl.lit(30).alias("rows_rejected")),
-    ),
-    (silver.LOAN_ONCE, lambda lake: lake.repeat_first(tables.LOANS)),
-    (silver.LOANS_COMPLETE, lambda lake: lake.drop_first(tables.LOANS)),
-    (silver.LATEST_WINS, lambda lake: lake.change(tables.LOANS, _first("as_of_date", date(2024, 10, 31)))),
-    (silver.FEATURES_PRESENT, lambda lake: lake.change(tables.LOANS, _first("risk_score", None))),
-    (silver.FEATURES_PRESENT, lambda lake: lake.change(tables.LOANS, pl.lit(0.0).alias("lgd_estimate"))),
-    (silver.STATUS_FITS_DPD, lambda lake: lake.change(tables.LOANS, pl.lit(45).alias("current_dpd"))),
-    (silver.PROFILE_FITS_DPD, lambda lake: lake.change(tables.LOANS, pl.lit("2000").alias("payment_history_profile"))),
-    (silver.BALANCE_FITS_AMOUNT, lambda lake: lake.change(tables.LOANS, _first("outstanding_balance", 1e6))),
-    (silver.NONE_VANISHED, lambda lake: lake.change(tables.LOANS, _first("as_of_date", date(2025, 10, 31)))),
-    (silver.HISTORY_ONCE, lambda lake: lake.repeat_first(tables.LOAN_HISTORY)),
-    (silver.HISTORY_COMPLETE, lambda lake: lake.drop_first(tables.LOAN_HISTORY)),
-    (
-        silver.VOLUME_STEADY,
-        lambda lake: lake.replace(
-            tables.LOAN_HISTORY,
-            lake.rows(tables.LOAN_HISTORY).filter(
-                (pl.col("as_of_date") < date(2026, 10, 31)) | (pl.col("loan_id") < "L10")
-            ),
-        ),
-    ),
-    (gold.KPI_LOANS, lambda lake: lake.change(tables.PORTFOLIO_KPIS, pl.col("active_loans") + 1)),
-    (gold.KPI_BALANCE, lambda lake: lake.change(tables.PORTFOLIO_KPIS, pl.col("portfolio_value") * 1.000001)),
-    (gold.KPI_RANGES, lambda lake: lake.change(tables.PORTFOLIO_KPIS, pl.lit(1.2).alias("npl_ratio"))),
-    (gold.DEFAULT_RATE, lambda lake: lake.change(tables.PORTFOLIO_KPIS, pl.lit(0.9).alias("default_rate"))),
-    (gold.CUBE_LOANS, lambda lake: lake.change(tables.PORTFOLIO_CUBE, pl.col("loans") + 1)),
-    (gold.CUBE_BALANCE, lambda lake: lake.change(tables.PORTFOLIO_CUBE, pl.col("balance") + 1)),
-    (gold.CUBE_SEGMENTS, lambda lake: lake.repeat_first(tables.PORTFOLIO_CUBE)),
-    (gold.SAMPLE_ONCE, lambda lake: lake.repeat_first(tables.DEVELOPMENT_SAMPLE)),
-    (gold.SAMPLE_PERFORMING, lambda lake: lake.change(tables.DEVELOPMENT_SAMPLE, _first("current_dpd", 120))),
-    (
-        gold.SAMPLE_MATURE,
-        lambda lake: lake.change(tables.DEVELOPMENT_SAMPLE, pl.lit(date(2026, 1, 31)).alias("observation_date")),
-    ),
-    (gold.SCORED_ONCE, lambda lake: lake.repeat_first(tables.LOAN_SCORES)),
-    (gold.SCORED_ONCE, lambda lake: lake.drop_first(tables.LOAN_SCORES)),
-    (gold.PD_RANGE, lambda lake: lake.change(tables.LOAN_SCORES, _first("pd_12m", 0.0))),
-    (gold.PD_RANGE, lambda lake: lake.change(tables.LOAN_SCORES, _first("risk_rating", pl.lit("AAA")))),
-    (gold.DEFAULTED_RATED, lambda lake: lake.change(tables.LOAN_SCORES, pl.lit(0.2).alias("pd_12m"))),
-    (gold.RATINGS_RISE, lambda lake: lake.change(tables.LOAN_SCORES, (1.001 - pl.col("pd_12m")).alias("pd_12m"))),
-]
-
-
-@pytest.mark.parametrize(("check", "damage"), DAMAGE, ids=[f"{n}-{check.name}" for n, (check, _) in enumerate(DAMAGE)])
-def test_a_check_fails_on_a_lake_that_violates_it(lake: Lake, check: Check, damage: Callable[[Lake], None]) -> None:
-    damage(lake)
-    finding = lake.findings()[check]
+@pytest.mark.parametrize("damage", DAMAGE, ids=LAKE_IDS)
+def test_a_check_fails_on_a_lake_that_violates_it(lake: Lake, damage: Damage) -> None:
+    damage.do(lake)
+    finding = lake.findings("/".join(damage.check.asset))[damage.check]
     assert not finding.passed
     assert finding.observed
     assert finding.expected
+    shown = json.dumps([dict(row) for row in (*finding.details, *finding.examples)], default=str)
+    assert "customer_id" not in {name for row in finding.examples for name in row}
+    assert '"C1"' not in shown
+
+
+@pytest.mark.parametrize(("check", "_what", "figures"), MODEL_DAMAGE, ids=MODEL_IDS)
+def test_a_check_fails_on_a_model_that_violates_it(check: Any, _what: str, figures: dict[str, float]) -> None:
+    assert model_findings()[check].passed
+    assert not model_findings(**figures)[check].passed
+
+
+def test_every_declared_check_is_proven_here() -> None:
+    declared = [check for table in CHECKED for check in table.checks]
+    assert set(proofs()) == set(declared)
+    keys = {(check.asset, check.name) for check in declared}
+    assert len(keys) == len(declared)
+    assert {(tuple(k.asset_key.path), k.name) for k in build_defs().resolve_asset_graph().asset_check_keys} == keys
+    assert {LAKE_TEST, MODEL_TEST} <= set(globals())
 
 
 def test_an_old_tape_is_reported(lake: Lake) -> None:
-    later = {f.check: f for f in bronze.bronze_findings(lake.lakehouse, lake.settings, TODAY + timedelta(days=60))}
+    later = {f.check: f for f in bronze.tape_findings(lake.lakehouse, lake.settings, TODAY + timedelta(days=60))}
     assert not later[bronze.FRESHNESS].passed
     assert "83 days old" in later[bronze.FRESHNESS].observed
 
 
-def test_failing_rows_are_counted_and_named(lake: Lake) -> None:
-    lake.change(tables.LOANS, pl.when(pl.col("loan_id") < "L03").then(1e6).otherwise(5.0).alias("outstanding_balance"))
-    finding = lake.findings()[silver.BALANCE_FITS_AMOUNT]
+def test_failing_rows_are_counted_by_rule_and_shown_with_their_place(lake: Lake) -> None:
+    spoilt = pl.when(pl.col("loan_id") < "L03").then(1e6).otherwise(5.0).alias("outstanding_balance")
+    lake.change(tables.LOANS, spoilt)
+    finding = lake.findings("silver/loans")[silver.BALANCE_FITS_AMOUNT]
     assert (finding.failed_rows, finding.total_rows) == (3, LOANS)
-    assert finding.examples == ["L00", "L01", "L02"]
+    assert finding.keys == ["L00", "L01", "L02"]
+    first = finding.examples[0]
+    assert first == {
+        "loan_id": "L00",
+        "as_of_date": date(2026, 10, 31),
+        "file": "2026.csv",
+        "row": 1,
+        "outstanding_balance": 1e6,
+        "loan_amount": 10_000.0,
+    }
+    assert finding.details[0]["failed rows"] == 3
+    assert finding.details[0]["share"] == 3 / LOANS
 
 
-def performance(**figures: float) -> list[dict[str, Any]]:
-    sound = {"auc": 0.87, "ece": 0.01, "mean_pd": 0.10, "observed_rate": 0.10, "leak_findings": 0.0}
-    now = datetime(2026, 11, 23, tzinfo=UTC)
+def test_a_row_that_breaks_two_rules_of_a_check_counts_once(lake: Lake) -> None:
+    first = pl.int_range(pl.len()) == 0
+    lake.change(
+        tables.LOAN_TAPE,
+        *[pl.when(first).then(-1.0).otherwise(pl.col(n)).alias(n) for n in ("loan_amount", "interest_rate")],
+    )
+    finding = lake.findings("bronze/loan_tape")[bronze.NUMBERS_IN_RANGE]
+    assert finding.failed_rows == 1
+    assert [(row["column"], row["failed rows"]) for row in finding.details[:3]] == [
+        ("loan_amount", 1),
+        ("interest_rate", 1),
+        ("term_months", 0),
+    ]
+    assert {"loan_amount", "interest_rate", "file", "row"} <= set(finding.examples[0])
 
-    def row(data_set: str, metric: str, value: float) -> dict[str, Any]:
-        return {"model_version": "1", "data_set": data_set, "metric": metric, "value": value, "computed_at": now}
 
-    tested = [row("out_of_time", name, value) for name, value in {**sound, **figures}.items() if name != "train"]
-    return [*tested, row("train", "auc", figures.get("train", 0.89))]
+def test_a_change_file_need_not_fill_what_is_rarely_filled(lake: Lake) -> None:
+    """A default date is no column that a handful of moved loans must have; a score is."""
+    rows = [
+        {"loan_id": f"L{n:02d}", "customer_id": f"C{n}", "as_of_date": "2026-11-10", "credit_score": ""}
+        for n in range(12)
+    ]
+    write_tape(lake.settings.changes_folder / "change.csv", rows)
+    spread = pl.when(pl.col("loan_id") < "L06").then(date(2024, 1, 1)).alias("default_date")
+    lake.change(tables.LOAN_TAPE, spread)
+    run_job(lake.platform)
+    finding = lake.findings("bronze/loan_tape")[bronze.COLUMNS_KEPT]
+    assert [row["column"] for row in finding.details] == ["credit_score", "credit_utilization"]
 
 
 @pytest.mark.parametrize(
-    ("check", "figures"),
+    ("earlier", "later", "differ"),
     [
-        (model.NO_LEAK, {"leak_findings": 1.0}),
-        (model.AUC_IN_RANGE, {"auc": 0.54}),
-        (model.AUC_IN_RANGE, {"auc": 0.99}),
-        (model.CALIBRATED, {"ece": 0.2}),
-        (model.MEAN_PD, {"mean_pd": 0.47}),
-        (model.NOT_OVERFITTED, {"train": 0.99}),
+        ("210000", "000000000000210000", False),
+        ("210000", "000000000000210", False),
+        ("210000", "00000000000021", False),
+        ("D10000", "000000000000210000", False),
+        ("210000", "0000000000002D0000", True),
+        ("210000", "000000000000220000", True),
+        ("210000", "0000", False),
+        ("", "0000", False),
+        (None, "000000000000210000", False),
     ],
 )
-def test_a_check_fails_on_a_model_that_violates_it(check: Check, figures: dict[str, float]) -> None:
-    before = {f.check: f for f in model.model_findings(performance(), ModelSettings())}
-    after = {f.check: f for f in model.model_findings(performance(**figures), ModelSettings())}
-    assert before[check].passed
-    assert not after[check].passed
+def test_profiles_are_compared_on_the_months_that_both_tell_of(
+    sail: SparkSession, earlier: str | None, later: str, differ: bool
+) -> None:
+    frame = sail.createDataFrame([(earlier, later)], "a string, b string")
+    told = history.profiles_differ_sql("a", "b", date(2025, 10, 31), date(2026, 10, 31))
+    assert bool(frame.selectExpr(told).collect()[0][0]) is differ
+    # On the 15th the month still runs: its code may change.
+    running = history.profiles_differ_sql("a", "b", date(2025, 10, 15), date(2026, 10, 31))
+    changed = f"9{earlier[1:]}" if earlier else earlier
+    frame = sail.createDataFrame([(changed, later)], "a string, b string")
+    assert bool(frame.selectExpr(running).collect()[0][0]) is differ
 
 
-def test_every_declared_check_is_proven_here() -> None:
-    declared = {
-        *bronze.CHECKS,
-        *silver.HISTORY_CHECKS,
-        *silver.LOAN_CHECKS,
-        *gold.PORTFOLIO_CHECKS,
-        *gold.SAMPLE_CHECKS,
-        *gold.SCORE_CHECKS,
-        *model.CHECKS,
-    }
-    assert declared - {check for check, _ in DAMAGE} - set(model.CHECKS) == {bronze.FRESHNESS}
-    keys = {(check.asset, check.name) for check in declared}
-    assert {(tuple(k.asset_key.path), k.name) for k in build_defs().resolve_asset_graph().asset_check_keys} == keys
+def test_a_table_that_cannot_be_measured_is_named_and_hides_no_other(platform: Platform) -> None:
+    good = CheckedTable("bronze/loan_tape", (bronze.ROWS_TIE,), lambda _: [Finding(bronze.ROWS_TIE, True, "1", "1")])
+
+    def broken(_: Platform) -> list[Finding]:
+        raise RuntimeError("no such column\nand a long story")
+
+    bad = CheckedTable("silver/loans", (silver.LOAN_ONCE,), broken)
+    definition = layer_checks("both", (bad, good))
+    with dg.DagsterInstance.ephemeral() as instance:
+        defs = dg.Definitions(
+            assets=[dg.AssetSpec(list(check.asset)) for check in (bronze.ROWS_TIE, silver.LOAN_ONCE)],
+            asset_checks=[definition],
+            resources={"platform": platform},
+            jobs=[dg.define_asset_job("checks", dg.AssetSelection.checks(definition))],
+        )
+        result = defs.resolve_job_def("checks").execute_in_process(instance=instance, raise_on_error=False)
+    assert not result.success
+    assert [check.check_name for check in result.get_asset_check_evaluations()] == ["rows_tie_with_log"]
+    error = result.get_step_failure_events()[0].event_specific_data.error  # type: ignore[union-attr]
+    assert CheckError.__name__ in str(error)
+    assert "silver/loans: its 1 checks could not be measured: no such column" in str(error)
+    register = Lake(platform).rows(tables.QUALITY_RESULTS)
+    assert register["check_name"].to_list() == ["rows_tie_with_log"]
 
 
 def test_a_failing_error_check_stops_what_comes_after_it_and_is_recorded(lake: Lake) -> None:
-    lake.change(tables.LOAN_TAPE, _first("customer_id", pl.lit("C1")))
+    raw = pl.when(pl.col("loan_id") == "L00").then(pl.lit("C1")).otherwise(pl.col("customer_id")).alias("customer_id")
+    lake.change(tables.LOAN_TAPE, raw)
     write_tape(lake.settings.landing_folder / "next.csv", [{"loan_id": "NEXT"}])
     result = run_job(lake.platform)
     assert not result.success
@@ -278,5 +257,30 @@ def test_a_failing_error_check_stops_what_comes_after_it_and_is_recorded(lake: L
     assert "NEXT" in lake.rows(tables.LOAN_TAPE)["loan_id"].to_list()
     assert "NEXT" not in lake.rows(tables.LOANS)["loan_id"].to_list()
     register = lake.rows(tables.QUALITY_RESULTS).filter(pl.col("run_id") == result.run_id)
-    failed = register.filter(~pl.col("passed"))
-    assert "customers_pseudonymised" in failed["check_name"].to_list()
+    failed = register.filter(~pl.col("passed"), pl.col("check_name") == "customers_pseudonymised").row(0, named=True)
+    assert failed["action"].startswith("Nothing after this step ran.")
+    assert failed["examples"] == "L00, L00, L00"
+    shown = json.loads(failed["details"])
+    assert shown["details"][0] == {
+        "column": "customer_id",
+        "rule": "64 hexadecimal digits",
+        "failed rows": 3,
+        "share": round(3 / (3 * LOANS + 1), 6),
+    }
+    assert {"loan_id", "as_of_date", "file", "row"} == set(shown["examples"][0])
+    evaluation = next(e for e in result.get_asset_check_evaluations() if e.check_name == "customers_pseudonymised")
+    assert {"action", "details", "examples", "observed", "expected"} <= set(evaluation.metadata)
+    assert isinstance(evaluation.metadata["details"], dg.TableMetadataValue)
+    assert isinstance(evaluation.metadata["examples"], dg.TableMetadataValue)
+
+
+def test_results_are_appended_to_a_register_of_the_first_release(lake: Lake) -> None:
+    """The table had neither actions nor details once."""
+    old = lake.rows(tables.QUALITY_RESULTS).drop("action", "details")
+    folder = Path(lake.lakehouse.path(tables.QUALITY_RESULTS))
+    shutil.rmtree(folder)
+    old.write_delta(folder)
+    result = run_job(lake.platform)
+    register = lake.rows(tables.QUALITY_RESULTS)
+    assert register.filter(pl.col("run_id") != result.run_id).height == old.height
+    assert register.filter(pl.col("run_id") == result.run_id)["details"].null_count() < register.height

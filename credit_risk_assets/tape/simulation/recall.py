@@ -155,17 +155,13 @@ def _take(folder: Path, kinds: Sequence[str], loans: int, seed: int, as_of: date
 
 def _findings(lakehouse: Lakehouse, settings: Settings, today: date) -> dict[str, Finding]:
     from credit_risk_assets.checks.bronze import bronze_findings
-    from credit_risk_assets.checks.silver import history_findings, loan_findings
+    from credit_risk_assets.checks.silver import silver_findings
     from credit_risk_assets.config.tables import LOAN_HISTORY, LOAN_TAPE, LOANS
     from credit_risk_assets.credit.loan_states import loan_states, newest_rows
 
     lakehouse.overwrite(LOAN_HISTORY, loan_states(lakehouse.read(LOAN_TAPE), []))
     lakehouse.overwrite(LOANS, newest_rows(lakehouse.read(LOAN_HISTORY), ["loan_id"]))
-    found = [
-        *bronze_findings(lakehouse, settings, today),
-        *history_findings(lakehouse, settings),
-        *loan_findings(lakehouse),
-    ]
+    found = [*bronze_findings(lakehouse, settings, today), *silver_findings(lakehouse, settings)]
     return {finding.check.name: finding for finding in found}
 
 
