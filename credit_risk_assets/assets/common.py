@@ -6,6 +6,8 @@ from typing import Any
 
 import dagster as dg
 
+from credit_risk_assets.assets.columns import describe
+from credit_risk_assets.assets.lineage import column_lineage
 from credit_risk_assets.config.tables import Table
 from credit_risk_assets.resources.lakehouse import Lakehouse
 
@@ -34,13 +36,18 @@ def asset_attributes(table: Table) -> dict[str, Any]:
 
 
 def table_metadata(lakehouse: Lakehouse, table: Table, **facts: Any) -> dict[str, Any]:
-    """Rows, version and column schema of a table, with what the write has to say, for the Dagster UI."""
-    columns = [dg.TableColumn(name, kind) for name, kind in lakehouse.column_types(table)]
+    """Rows, bytes, version, columns and their lineage, with what the write has to say, for the Dagster UI."""
+    types = lakehouse.column_types(table)
+    columns = [dg.TableColumn(name, kind, description=describe(table, name)) for name, kind in types]
+    files, size = lakehouse.size_bytes(table)
     return {
         "dagster/row_count": lakehouse.row_count(table),
         "dagster/column_schema": dg.TableSchema(columns),
+        "dagster/column_lineage": column_lineage(table, [name for name, _ in types]),
         "dagster/table_name": table.path,
         "table_version": lakehouse.version(table),
+        "data_files": files,
+        "bytes": size,
         **facts,
     }
 
@@ -50,5 +57,6 @@ def materialized(lakehouse: Lakehouse, table: Table, **facts: Any) -> dg.Materia
     return dg.MaterializeResult(
         asset_key=dg.AssetKey(table.key),
         metadata=table_metadata(lakehouse, table, **facts),
-        data_version=dg.DataVersion(str(lakehouse.version(table))),
+        # Maintenance makes a version of the table, not of its data.
+        data_version=dg.DataVersion(str(lakehouse.data_version(table))),
     )

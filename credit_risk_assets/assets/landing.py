@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
+from credit_risk_assets.tape import contract
+
 LANDING_KEY = dg.AssetKey(["landing", "loan_tapes"])
 
 loan_tapes = dg.AssetSpec(
@@ -12,4 +14,18 @@ loan_tapes = dg.AssetSpec(
     group_name="landing",
     kinds={"file"},
     owners=["team:credit-risk"],
+    metadata={
+        "dagster/column_schema": dg.TableSchema(
+            [
+                dg.TableColumn(
+                    column.name,
+                    column.type,
+                    # Here alone, before the intake, it is the borrower's own id.
+                    "Identifier of the borrower." if column.name == "customer_id" else column.description,
+                    dg.TableColumnConstraints(nullable=not column.required),
+                )
+                for column in contract.COLUMNS
+            ]
+        )
+    },
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import Column, DataFrame
@@ -24,23 +25,62 @@ SEGMENTS = (
     "origination_quarter",
     "region",
 )
-MEASURES = (
-    "loans",
-    "balance",
-    "loan_amount",
-    "dpd_days",
-    "expected_loss",
-    "interest_balance",
-    "high_risk_loans",
-    "observed_start_loans",
-    "observed_defaults",
-    "default_balance",
-    "loans_30_dpd",
-    "loans_90_dpd",
-)
 ON_BOOK_SQL = f"loan_status in ({', '.join(repr(status) for status in ON_BOOK_STATUSES)})"
 AT_RISK_SQL = f"{ON_BOOK_SQL} and current_dpd < 90"
 """On book and below 90 DPD: the loans a default rate is counted over."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the portfolio: its name, what it says, and its Spark SQL."""
+
+    name: str
+    description: str
+    sql: str
+
+
+def _count(condition: str) -> str:
+    return f"count(case when {condition} then 1 end)"
+
+
+def _total(value: str, condition: str = "present") -> str:
+    return f"coalesce(sum(case when {condition} then cast({value} as double) end), 0D)"
+
+
+MEASURE_FIGURES: tuple[Figure, ...] = (
+    Figure("loans", "Loans of the segment at the snapshot.", _count("present")),
+    Figure("balance", "Outstanding balance.", _total("outstanding_balance")),
+    Figure("loan_amount", "Amount lent.", _total("loan_amount")),
+    Figure("dpd_days", "Days past due, summed over the loans.", _total("current_dpd")),
+    Figure("expected_loss", "Expected loss by the rule-based proxy.", _total("expected_loss_proxy")),
+    Figure(
+        "interest_balance",
+        "Contract rate in percent times balance: over balance, the mean rate.",
+        _total("interest_rate * outstanding_balance"),
+    ),
+    Figure(
+        "high_risk_loans",
+        "Loans of the categories High and Very High.",
+        _count("present and risk_category in ('High', 'Very High')"),
+    ),
+    Figure(
+        "observed_start_loans",
+        "Loans at risk on the full tape twelve months before the snapshot.",
+        _count("at_risk"),
+    ),
+    Figure(
+        "observed_defaults",
+        "Of these, loans that defaulted in the twelve months up to the snapshot.",
+        _count(f"at_risk and {defaulted_within_sql(12)}"),
+    ),
+    Figure(
+        "default_balance", "Balance at 90 or more DPD.", _total("outstanding_balance", "present and current_dpd >= 90")
+    ),
+    Figure("loans_30_dpd", "Loans at 30 or more DPD.", _count("present and current_dpd >= 30")),
+    Figure("loans_90_dpd", "Loans at 90 or more DPD.", _count("present and current_dpd >= 90")),
+)
+"""Over the loans of a segment that are `present` at the snapshot, or were `at_risk` twelve months before."""
+MEASURES = tuple(figure.name for figure in MEASURE_FIGURES)
 
 
 def shift_months(day: date, months: int) -> date:
@@ -114,30 +154,40 @@ def segment_sums(loans: DataFrame, history: DataFrame, full_tapes: Sequence[date
         )
     else:
         joined = snapshots.withColumns({"present": F.lit(True), "at_risk": F.lit(False)})
-    return joined.groupBy("as_of_date", *SEGMENTS).agg(*_measures())
+    return joined.groupBy("as_of_date", *SEGMENTS).agg(
+        *[F.expr(figure.sql).alias(figure.name) for figure in MEASURE_FIGURES]
+    )
 
 
-def _measures() -> list[Column]:
-    def count(condition: str, name: str) -> Column:
-        return F.expr(f"count(case when {condition} then 1 end)").alias(name)
-
-    def total(value: str, name: str, condition: str = "present") -> Column:
-        return F.expr(f"coalesce(sum(case when {condition} then cast({value} as double) end), 0D)").alias(name)
-
-    return [
-        count("present", "loans"),
-        total("outstanding_balance", "balance"),
-        total("loan_amount", "loan_amount"),
-        total("current_dpd", "dpd_days"),
-        total("expected_loss_proxy", "expected_loss"),
-        total("interest_rate * outstanding_balance", "interest_balance"),
-        count("present and risk_category in ('High', 'Very High')", "high_risk_loans"),
-        count("at_risk", "observed_start_loans"),
-        count(f"at_risk and {defaulted_within_sql(12)}", "observed_defaults"),
-        total("outstanding_balance", "default_balance", "present and current_dpd >= 90"),
-        count("present and current_dpd >= 30", "loans_30_dpd"),
-        count("present and current_dpd >= 90", "loans_90_dpd"),
-    ]
+KPI_SUMS = {"all_loans": "loans", "started": "observed_start_loans", "defaulted": "observed_defaults"}
+"""Sums over all loans -> their measure; the other measures are summed over the loans on book."""
+KPI_FIGURES: tuple[Figure, ...] = (
+    Figure("loans", "All loans of the tape, closed ones too.", "cast(all_loans as bigint)"),
+    Figure("active_loans", "Loans on book.", "cast(loans as bigint)"),
+    Figure("portfolio_value", "Outstanding balance on book.", "cast(balance as double)"),
+    Figure(
+        "default_rate",
+        "Loans that defaulted in the last twelve months over those at risk at their start; empty without that tape.",
+        "cast(defaulted as double) / nullif(started, 0)",
+    ),
+    Figure(
+        "npl_ratio", "Balance at 90 or more DPD over balance.", "cast(default_balance as double) / nullif(balance, 0D)"
+    ),
+    Figure("average_dpd", "Days past due per loan on book.", "cast(dpd_days as double) / nullif(loans, 0)"),
+    Figure("high_risk_loans", "Loans on book of the categories High and Very High.", "cast(high_risk_loans as bigint)"),
+    Figure("expected_loss", "Expected loss on book by the rule-based proxy.", "cast(expected_loss as double)"),
+    Figure(
+        "delinquent_30_share",
+        "Share of loans on book at 30 or more DPD.",
+        "cast(loans_30_dpd as double) / nullif(loans, 0)",
+    ),
+    Figure(
+        "delinquent_90_share",
+        "Share of loans on book at 90 or more DPD.",
+        "cast(loans_90_dpd as double) / nullif(loans, 0)",
+    ),
+    Figure("is_current_state", "Whether the row is the portfolio as it stands now.", "as_of_date = newest"),
+)
 
 
 def portfolio_cube(segments: DataFrame) -> DataFrame:
@@ -155,23 +205,10 @@ def portfolio_kpis(segments: DataFrame) -> DataFrame:
     """
     on_book = [f"sum(case when {ON_BOOK_SQL} then {name} else 0 end) as {name}" for name in MEASURES]
     sums = segments.groupBy("as_of_date").agg(
-        F.sum("loans").alias("all_loans"),
-        F.sum("observed_start_loans").alias("started"),
-        F.sum("observed_defaults").alias("defaulted"),
+        *[F.sum(measure).alias(name) for name, measure in KPI_SUMS.items()],
         *[F.expr(text) for text in on_book],
     )
     newest = segments.agg(F.max("as_of_date").alias("newest"))
     return sums.crossJoin(newest).selectExpr(
-        "as_of_date",
-        "cast(all_loans as bigint) as loans",
-        "cast(loans as bigint) as active_loans",
-        "cast(balance as double) as portfolio_value",
-        "cast(defaulted as double) / nullif(started, 0) as default_rate",
-        "cast(default_balance as double) / nullif(balance, 0D) as npl_ratio",
-        "cast(dpd_days as double) / nullif(loans, 0) as average_dpd",
-        "cast(high_risk_loans as bigint) as high_risk_loans",
-        "cast(expected_loss as double) as expected_loss",
-        "cast(loans_30_dpd as double) / nullif(loans, 0) as delinquent_30_share",
-        "cast(loans_90_dpd as double) / nullif(loans, 0) as delinquent_90_share",
-        "as_of_date = newest as is_current_state",
+        "as_of_date", *[f"{figure.sql} as {figure.name}" for figure in KPI_FIGURES]
     )
