@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from credit_risk_assets.checks import contract_rules, ingestion
@@ -137,9 +138,7 @@ def tape_findings(lakehouse: Lakehouse, settings: Settings, today: date) -> list
     columns = [name for name in lakehouse.columns(LOAN_TAPE) if not name.startswith("_")]
     filled = {f"filled_{number}": f"count(`{name}`)" for number, name in enumerate(columns)}
     tapes = aggregates(tape, {**rule_counts(rules), **filled}, by=_TAPE)
-    repeated = (
-        tape.groupBy("_source_sha256", "loan_id", "as_of_date").agg(F.count(F.lit(1)).alias("times")).where("times > 1")
-    )
+    repeated = repeated_keys(tape)
     log = ingestion.log_rows(lakehouse)
     by_rule = {finding.check: finding for finding in rule_findings(lakehouse, tape, rules, tapes)}
     by_rule[FROM_LOGGED_FILES] = _from_logged_files(by_rule[FROM_LOGGED_FILES], tapes, log)
@@ -152,6 +151,12 @@ def tape_findings(lakehouse: Lakehouse, settings: Settings, today: date) -> list
         _new_columns(log),
         _columns_kept(tapes, dict(zip(filled, columns, strict=True)), log),
     ]
+
+
+def repeated_keys(tape: DataFrame) -> DataFrame:
+    """Loans that one file holds more than once for a date, with how many `times`."""
+    counts = tape.groupBy("_source_sha256", "loan_id", "as_of_date").agg(F.count(F.lit(1)).alias("times"))
+    return counts.where("times > 1")
 
 
 def _rows_tie(tapes: pl.DataFrame, log: list[dict[str, Any]]) -> Finding:
@@ -212,7 +217,7 @@ def _schema(lakehouse: Lakehouse) -> Finding:
     )
 
 
-def _duplicates(lakehouse: Lakehouse, repeated: Any, total: int, settings: Settings) -> Finding:
+def _duplicates(lakehouse: Lakehouse, repeated: DataFrame, total: int, settings: Settings) -> Finding:
     more = int(repeated.agg(F.coalesce(F.sum(F.col("times") - 1), F.lit(0))).collect()[0][0])
     share, limit = more / total if total else 0.0, settings.quality.max_duplicate_share
     return Finding(

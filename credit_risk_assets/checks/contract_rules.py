@@ -69,7 +69,7 @@ def dates_in_order(check: Check) -> list[RowRule]:
 
 def dates_past(check: Check, today: date) -> list[RowRule]:
     """No as-of date after today."""
-    return [RowRule(check, ("as_of_date",), f"as_of_date > date'{today}'", f"{today} or earlier")]
+    return [RowRule(check, ("as_of_date",), f"as_of_date > date'{today}'", "the day of the check or earlier")]
 
 
 def profile_well_formed(check: Check) -> list[RowRule]:

@@ -21,7 +21,7 @@ NEVER_SHOWN = ("customer_id", "raw")
 """Columns that no finding shows: not even a pseudonym belongs where more people read than the table."""
 
 STOPPED = "Nothing after this step ran."
-KEPT = "The rows are kept and the run went on."
+WENT_ON = "The run went on."
 
 RESULTS_SCHEMA = StructType(
     [
@@ -79,13 +79,13 @@ class Check:
 
 def error_of(table: Table, name: str, description: str, advice: str, *, blocking: bool = True) -> Check:
     """Declare a check of a table whose failure means that its figures cannot be trusted."""
-    action = f"{STOPPED if blocking else KEPT} {advice}"
+    action = f"{STOPPED if blocking else WENT_ON} {advice}"
     return Check((table.layer, table.name), name, description, action, "ERROR", blocking)
 
 
 def warn_of(table: Table, name: str, description: str, advice: str) -> Check:
     """Declare a check of a table whose failure somebody should look at."""
-    return Check((table.layer, table.name), name, description, f"{KEPT} {advice}", "WARN", blocking=False)
+    return Check((table.layer, table.name), name, description, f"{WENT_ON} {advice}", "WARN", blocking=False)
 
 
 @dataclass(frozen=True)

@@ -134,12 +134,13 @@ def _beside_the_tape_before(
     # The partition is named too, so that no older month is read.
     months = ", ".join(f"'{day:%Y-%m}'" for day in dates)
     pair = rows.where(f"as_of_month in ({months}) and as_of_date in ({days}) and tape_kind = 'full'")
+    both, rules = joined(pair, *dates), joined_rules(*dates)
     before, now = aggregates(pair, figures(), by=["as_of_date"]).sort("as_of_date").rows(named=True)
     return [
         _volume(int(before["rows"]), int(now["rows"]), quality.max_volume_change_share),
         _distribution(stability(before, now), quality.max_stability_index, int(now["rows"])),
         _completeness(gap_changes(before, now), quality.max_gap_rise, int(now["rows"])),
-        *_joined(lakehouse, pair, *dates),
+        *rule_findings(lakehouse, both, rules, aggregates(both, rule_counts(rules))),
     ]
 
 
@@ -187,24 +188,29 @@ _FACTS = ("loan_amount", "origination_date", "term_months")
 _COMPARED = ("payment_history_profile", "loan_status", *_FACTS)
 
 
-def _joined(lakehouse: Lakehouse, pair: DataFrame, before: date, now: date) -> list[Finding]:
+def joined(pair: DataFrame, before: date, now: date) -> DataFrame:
+    """The loans that stand on both tapes, the newer state with what is compared of the older one beside it."""
     earlier = pair.where(f"as_of_date = date'{before}'").select(
         "loan_id", *[F.col(name).alias(f"{name}_before") for name in _COMPARED]
     )
     later = pair.where(f"as_of_date = date'{now}'").select(
         "loan_id", "as_of_date", "_source_sha256", "_row_number", *_COMPARED
     )
-    both = later.join(earlier, "loan_id")
+    return later.join(earlier, "loan_id")
+
+
+def joined_rules(before: date, now: date) -> list[RowRule]:
+    """The rules of a loan that stands on both tapes."""
     closed = ", ".join(repr(status) for status in contract.CLOSED_STATUSES)
-    rules = [
+    return [
         RowRule(
             PROFILE_KEPT,
             ("payment_history_profile", "payment_history_profile_before"),
             profiles_differ_sql("payment_history_profile_before", "payment_history_profile", before, now),
-            f"the months up to {before} as that tape told them; a D may be filled in later",
+            "what the older tape says of the months that both tell of; a D may be filled in later",
         ),
         *[
-            RowRule(ORIGINATION_KEPT, (name, f"{name}_before"), _differs(name), f"as on the tape of {before}")
+            RowRule(ORIGINATION_KEPT, (name, f"{name}_before"), _differs(name), "as on the older tape")
             for name in _FACTS
         ],
         RowRule(
@@ -214,7 +220,6 @@ def _joined(lakehouse: Lakehouse, pair: DataFrame, before: date, now: date) -> l
             "a closed loan stays closed",
         ),
     ]
-    return rule_findings(lakehouse, both, rules, aggregates(both, rule_counts(rules)))
 
 
 def _differs(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from credit_risk_assets.automation.jobs import MODEL_KEY
-from credit_risk_assets.checks.framework import KEPT, STOPPED, Check, CheckedTable, Finding, layer_checks
+from credit_risk_assets.checks.framework import STOPPED, WENT_ON, Check, CheckedTable, Finding, layer_checks
 from credit_risk_assets.config.settings import ModelSettings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE
 from credit_risk_assets.resources.platform import Platform
@@ -18,7 +18,7 @@ def _error(name: str, description: str, advice: str) -> Check:
 
 
 def _warn(name: str, description: str, advice: str) -> Check:
-    return Check(tuple(MODEL_KEY.path), name, description, f"{KEPT} {advice}", "WARN", blocking=False)
+    return Check(tuple(MODEL_KEY.path), name, description, f"{WENT_ON} {advice}", "WARN", blocking=False)
 
 
 NO_LEAK = _error(

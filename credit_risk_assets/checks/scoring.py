@@ -90,6 +90,27 @@ SCORE_RULES = [
     ),
 ]
 _OBSERVED = ("loan_status", "current_dpd", "payment_history_profile")
+BOOK_RULES = [
+    RowRule(
+        SCORED_ONCE,
+        ("loan_status", "scored"),
+        "loan_status is null or scored is null or scored <> 1",
+        "one score per loan on book, none for others",
+    ),
+    RowRule(
+        SCORES_CURRENT,
+        ("as_of_date", "scored_as_of"),
+        "scored_as_of <> as_of_date",
+        "a score of the loan's as-of date",
+    ),
+    RowRule(
+        DEFAULTED_RATED,
+        ("pd_12m", "risk_rating", *_OBSERVED),
+        f"{in_default_sql()} and not coalesce(pd_12m = 1 and risk_rating = 'Very High', false)",
+        "PD 1 and Very High for loans in default",
+    ),
+]
+"""The rules of a loan on book with its score beside it."""
 
 
 def sample_rules(newest_tape: object) -> list[RowRule]:
@@ -148,26 +169,10 @@ def score_findings(lakehouse: Lakehouse) -> list[Finding]:
         F.min("as_of_date").alias("scored_as_of"),
     )
     joined = book.join(made, "loan_id", "full_outer")
-    wrong = "loan_status is null or scored is null or scored <> 1"
-    rules = [
-        RowRule(SCORED_ONCE, ("loan_status", "scored"), wrong, "one score per loan on book, none for others"),
-        RowRule(
-            SCORES_CURRENT,
-            ("as_of_date", "scored_as_of"),
-            "scored_as_of <> as_of_date",
-            "a score of the loan's as-of date",
-        ),
-        RowRule(
-            DEFAULTED_RATED,
-            ("pd_12m", "risk_rating", *_OBSERVED),
-            f"{in_default_sql()} and not coalesce(pd_12m = 1 and risk_rating = 'Very High', false)",
-            "PD 1 and Very High for loans in default",
-        ),
-    ]
-    ties = aggregates(joined, rule_counts(rules))
+    ties = aggregates(joined, rule_counts(BOOK_RULES))
     ratings = aggregates(scores, {"pd": "avg(pd_12m)", **rule_counts(SCORE_RULES)}, by=["risk_rating", "model_version"])
     return [
-        *rule_findings(lakehouse, joined, rules, ties),
+        *rule_findings(lakehouse, joined, BOOK_RULES, ties),
         *rule_findings(lakehouse, scores, SCORE_RULES, ratings),
         *_ratings_rise(ratings.select("risk_rating", "rows", "pd").rows()),
         _model_recorded(lakehouse, ratings.select("model_version", "rows").rows()),

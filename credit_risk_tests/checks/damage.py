@@ -12,6 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from credit_risk_assets.checks import bronze, gold, history, ingestion, model, scoring, silver
 from credit_risk_assets.checks.framework import Check, CheckedTable, Finding
+from credit_risk_assets.checks.rules import RowRule
 from credit_risk_assets.config import tables
 from credit_risk_assets.config.settings import ModelSettings, Settings
 from credit_risk_assets.config.tables import Table
@@ -350,3 +351,18 @@ def proofs() -> dict[Check, list[tuple[str, str]]]:
     for (check, what, _), name in zip(MODEL_DAMAGE, MODEL_IDS, strict=True):
         found.setdefault(check, []).append((what, f"{TESTS}::{MODEL_TEST}[{name}]"))
     return found
+
+
+def row_rules() -> list[RowRule]:
+    """Every row rule of every table, in the order of the tables."""
+    return [
+        *bronze.row_rules(TODAY),
+        *ingestion.REJECTED_RULES,
+        *history.ROW_RULES,
+        *history.joined_rules(EARLIER, NEWEST),
+        *silver.ROW_RULES,
+        *gold.CUBE_RULES,
+        *scoring.sample_rules(NEWEST),
+        *scoring.BOOK_RULES,
+        *scoring.SCORE_RULES,
+    ]

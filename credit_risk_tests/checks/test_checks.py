@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -138,6 +139,12 @@ def test_every_declared_check_is_proven_here() -> None:
     assert len(keys) == len(declared)
     assert {(tuple(k.asset_key.path), k.name) for k in build_defs().resolve_asset_graph().asset_check_keys} == keys
     assert {LAKE_TEST, MODEL_TEST} <= set(globals())
+
+
+def test_the_page_of_checks_is_current() -> None:
+    folder = Path(__file__).parents[2] / "docs"
+    made = runpy.run_path(str(folder / "make_data_quality.py"))["page"]()
+    assert (folder / "data_quality.md").read_text(encoding="utf-8") == made, "run python docs/make_data_quality.py"
 
 
 def test_an_old_tape_is_reported(lake: Lake) -> None:

@@ -6,6 +6,7 @@ puts the table between the page's two markers. Only here and in the report does 
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections import Counter
@@ -20,6 +21,8 @@ import polars as pl
 from credit_risk_assets.tape.simulation.timeline import last_month_end
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from credit_risk_assets.checks.framework import Finding
     from credit_risk_assets.config.settings import Settings
     from credit_risk_assets.resources.lakehouse import Lakehouse
@@ -43,21 +46,35 @@ CHECKED_KINDS = {
     "duplicate_row": "loans_once_per_date",
     "key_conflict": "loans_once_per_date",
     "profile_against_status": "profile_fits_dpd",
-    "balance_jump": "balance_fits_amount",
+    "balance_jump": "balance_fits_schedule",
+    "percent_for_ratio": "ratios_not_percent",
+    "rewritten_history": "profile_history_kept",
 }
-"""Kinds whose rows are valid, each with the WARN check that counts them."""
-APART = (("duplicate_row", "balance_jump"), ("key_conflict", "profile_against_status"))
-"""Checked kinds that may share a tape because neither makes a row that the other's check counts."""
+"""Kinds whose rows are valid, each with the WARN check that finds them."""
+APART = (
+    ("duplicate_row", "balance_jump", "percent_for_ratio"),
+    ("key_conflict", "profile_against_status", "rewritten_history"),
+)
+"""Checked kinds that may share a tape because none makes a row that another's check finds."""
+DRIFT, DRIFT_CHECK = "drift", "distribution_steady"
+DRIFTS = (
+    ("credit_utilization", {"factor": 1.6}),
+    ("credit_score", {"shift": -60}),
+    ("annual_income", {"factor": 1.5}),
+    ("interest_rate", {"shift": 4}),
+)
+"""Whole columns moved on the newest tape; each seed takes one of them in turn."""
 
 
 @dataclass
 class Recall:
-    """Rows put in and found, by kind, and the alarms on clean rows: rejected ones, and failed checks."""
+    """Rows put in and found, by kind (tapes for drift), and the alarms on clean rows: rejected ones, failed checks."""
 
     put_in: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
     clean_rows: int = 0
     clean_rejected: int = 0
+    clean_named: int = 0
     clean_failed: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Recall) -> None:
@@ -66,6 +83,7 @@ class Recall:
         self.found += other.found
         self.clean_rows += other.clean_rows
         self.clean_rejected += other.clean_rejected
+        self.clean_named += other.clean_named
         self.clean_failed += other.clean_failed
 
     def share(self, kind: str) -> float:
@@ -74,42 +92,51 @@ class Recall:
 
     def lines(self) -> list[str]:
         """The figures as a Markdown table."""
-        rows = ["| kind | found by | rows put in | found | recall |", "|---|---|---|---|---|"]
-        for kind in (*REJECTED_KINDS, *CHECKED_KINDS):
+        rows = ["| kind | found by | put in | found | recall |", "|---|---|---|---|---|"]
+        for kind in (*REJECTED_KINDS, *CHECKED_KINDS, DRIFT):
             where = f"WARN `{CHECKED_KINDS[kind]}`" if kind in CHECKED_KINDS else "intake, rejected"
+            unit = "rows"
+            if kind == DRIFT:
+                where, unit = f"WARN `{DRIFT_CHECK}`", "tapes"
             rows.append(
-                f"| `{kind}` | {where} | {self.put_in[kind]:,} | {self.found[kind]:,} | {self.share(kind):.4f} |"
+                f"| `{kind}` | {where} | {self.put_in[kind]:,} {unit} | {self.found[kind]:,} | {self.share(kind):.4f} |"
             )
         failed = ", ".join(f"{name} on {count}" for name, count in self.clean_failed.items()) or "none"
-        rows += ["", f"Clean rows: {self.clean_rows:,}, of them rejected: {self.clean_rejected}. "]
-        rows[-1] += f"Checks that failed on a clean tape: {failed}."
+        rows += ["", f"Clean rows: {self.clean_rows:,}, of them rejected: {self.clean_rejected}, "]
+        rows[-1] += f"named by one of these checks: {self.clean_named}. "
+        rows[-1] += f"Checks that failed on a clean portfolio: {failed}."
         return rows
 
 
 @dataclass(frozen=True)
 class _Taken:
-    """What became of one spoilt tape: its ledger (kind, row), the rows rejected, and what the checks count."""
+    """What became of one portfolio: its ledger (kind, row, loan), the rows rejected, and what the checks found.
+
+    `named` holds the loans that each check of `CHECKED_KINDS` names.
+    """
 
     rows: int
-    ledger: list[tuple[str, int]]
+    ledger: list[tuple[str, int, str]]
     rejected: set[int]
-    findings: dict[str, Finding]
+    findings: list[Finding]
+    named: dict[str, set[str]]
 
 
 def measure_recall(folder: Path, *, seed: int, loans: int = LOANS, as_of: date | None = None) -> Recall:
     """Ingest one portfolio clean and with defects, each in a lake of its own under `folder`, and compare.
 
-    What was found is held against the ledger row by row for rejected rows, by count for the checks.
+    What was found is held against the ledger row by row. The checks see two tapes a year apart, of which the
+    newest is spoilt.
     """
     as_of = as_of or last_month_end()
     recall = Recall()
     clean = _take(folder / "clean", (), loans, seed, as_of)
     recall.clean_rows, recall.clean_rejected = clean.rows, len(clean.rejected)
-    recall.clean_failed.update(name for name, finding in clean.findings.items() if not finding.passed)
+    recall.clean_failed.update(finding.check.name for finding in clean.findings if not finding.passed)
 
     # Other capitals are read as they are meant: a row with them counts as clean.
-    spoilt = _take(folder / "rejected", (*REJECTED_KINDS, "casing"), loans, seed, as_of, checks=False)
-    broken = [(kind, row) for kind, row in spoilt.ledger if kind != "casing"]
+    spoilt = _take(folder / "rejected", (*REJECTED_KINDS, "casing"), loans, seed, as_of, tapes=1)
+    broken = [(kind, row) for kind, row, _ in spoilt.ledger if kind != "casing"]
     recall.put_in.update(kind for kind, _ in broken)
     recall.found.update(kind for kind, row in broken if row in spoilt.rejected)
     recall.clean_rows += spoilt.rows - len(broken)
@@ -117,15 +144,33 @@ def measure_recall(folder: Path, *, seed: int, loans: int = LOANS, as_of: date |
 
     for kinds in APART:
         checked = _take(folder / kinds[0], kinds, loans, seed, as_of)
-        counts = Counter(kind for kind, _ in checked.ledger)
-        recall.put_in.update(counts)
-        recall.found.update({kind: checked.findings[CHECKED_KINDS[kind]].failed_rows for kind in kinds})
-        recall.clean_rows += checked.rows
+        recall.put_in.update(kind for kind, _, _ in checked.ledger)
+        for kind in kinds:
+            named, hit = checked.named[CHECKED_KINDS[kind]], {loan for k, _, loan in checked.ledger if k == kind}
+            recall.found[kind] += len(named & hit)
+            recall.clean_named += len(named - hit)
+        recall.clean_rows += checked.rows - len(checked.ledger)
         recall.clean_rejected += len(checked.rejected)
+
+    column, change = DRIFTS[seed % len(DRIFTS)]
+    drifted = _take(folder / DRIFT, (), loans, seed, as_of, drift={"columns": [column], **change})
+    finding = next(finding for finding in drifted.findings if finding.check.name == DRIFT_CHECK)
+    recall.put_in[DRIFT] += 1
+    recall.found[DRIFT] += not finding.passed and finding.details[0]["column"] == column
     return recall
 
 
-def _take(folder: Path, kinds: Sequence[str], loans: int, seed: int, as_of: date, *, checks: bool = True) -> _Taken:
+def _take(
+    folder: Path,
+    kinds: Sequence[str],
+    loans: int,
+    seed: int,
+    as_of: date,
+    *,
+    tapes: int = 2,
+    drift: dict[str, object] | None = None,
+) -> _Taken:
+    """Simulate, spoil and ingest; with two tapes, the checks too."""
     from credit_risk_assets.config.settings import read_settings
     from credit_risk_assets.config.tables import REJECTED_RECORDS
     from credit_risk_assets.resources.ingestion import Ingestion
@@ -135,25 +180,29 @@ def _take(folder: Path, kinds: Sequence[str], loans: int, seed: int, as_of: date
     settings = read_settings(home=folder / "home", landing={"settle_seconds": 0})
     settings.make_home()
     specification, noted = folder / "defects.yaml", folder / "ledger.csv"
-    lines = "".join(f"\n- {{kind: {kind}, rate: {RATE}}}" for kind in kinds)
-    specification.write_text(f"seed: {seed}\ndefects: {lines or '[]'}\n", encoding="utf-8")
-    tapes = folder / "tapes"
-    made = simulate(loans, tapes, seed=seed, as_of=as_of, tapes=1, defects=specification, ledger=noted)
-    made.files[0].rename(settings.landing_folder / made.files[0].name)
-    ledger = pl.read_csv(noted, infer_schema=False).select("kind", pl.col("row_number").cast(pl.Int64)).rows()
+    defects: list[dict[str, object]] = [{"kind": kind, "rate": RATE, "tapes": "latest"} for kind in kinds]
+    defects += [{"kind": DRIFT, **drift}] if drift else []
+    specification.write_text(json.dumps({"seed": seed, "defects": defects}), encoding="utf-8")
+    made = simulate(loans, folder / "tapes", seed=seed, as_of=as_of, tapes=tapes, defects=specification, ledger=noted)
+    for file in made.files:
+        if "sample" not in file.name:
+            file.rename(settings.landing_folder / file.name)
+    ledger = pl.read_csv(noted, infer_schema=False).filter(pl.col("kind") != DRIFT)
+    entries = ledger.select("kind", pl.col("row_number").cast(pl.Int64), "loan_id").rows()
     today = as_of + timedelta(days=1)
     platform = Platform(settings)
     try:
         lakehouse = platform.lakehouse
-        report = Ingestion(lakehouse, settings, "recall", today=today).run()[0]
+        reports = Ingestion(lakehouse, settings, "recall", today=today).run()
         rejected = {row["_row_number"] for row in lakehouse.rows(REJECTED_RECORDS, ["_row_number"])}
-        findings = _findings(lakehouse, settings, today) if checks else {}
+        findings = _findings(lakehouse, settings, today) if tapes > 1 else []
+        named = _named(lakehouse) if kinds and tapes > 1 else {}
     finally:
         platform.close()
-    return _Taken(report.rows_read, ledger, rejected, findings)
+    return _Taken(sum(report.rows_read for report in reports), entries, rejected, findings, named)
 
 
-def _findings(lakehouse: Lakehouse, settings: Settings, today: date) -> dict[str, Finding]:
+def _findings(lakehouse: Lakehouse, settings: Settings, today: date) -> list[Finding]:
     from credit_risk_assets.checks.bronze import bronze_findings
     from credit_risk_assets.checks.silver import silver_findings
     from credit_risk_assets.config.tables import LOAN_HISTORY, LOAN_TAPE, LOANS
@@ -161,8 +210,27 @@ def _findings(lakehouse: Lakehouse, settings: Settings, today: date) -> dict[str
 
     lakehouse.overwrite(LOAN_HISTORY, loan_states(lakehouse.read(LOAN_TAPE), []))
     lakehouse.overwrite(LOANS, newest_rows(lakehouse.read(LOAN_HISTORY), ["loan_id"]))
-    found = [*bronze_findings(lakehouse, settings, today), *silver_findings(lakehouse, settings)]
-    return {finding.check.name: finding for finding in found}
+    return [*bronze_findings(lakehouse, settings, today), *silver_findings(lakehouse, settings)]
+
+
+def _named(lakehouse: Lakehouse) -> dict[str, set[str]]:
+    """Every loan that a check of `CHECKED_KINDS` finds broken, by the check's own rules."""
+    from credit_risk_assets.checks import bronze, history, silver
+    from credit_risk_assets.config.tables import LOAN_HISTORY, LOAN_TAPE, LOANS
+
+    tapes = lakehouse.read(LOAN_HISTORY)
+    before, now = (row[0] for row in tapes.select("as_of_date").distinct().orderBy("as_of_date").collect())
+    compared, loans = history.joined(tapes, before, now), lakehouse.read(LOANS)
+    named = {bronze.DUPLICATES.name: _loans(bronze.repeated_keys(lakehouse.read(LOAN_TAPE)))}
+    for frame, rules in ((loans, silver.ROW_RULES), (compared, history.joined_rules(before, now))):
+        for rule in rules:
+            if rule.check.name in CHECKED_KINDS.values():
+                named.setdefault(rule.check.name, set()).update(_loans(frame.where(rule.broken)))
+    return named
+
+
+def _loans(frame: DataFrame) -> set[str]:
+    return {row[0] for row in frame.select("loan_id").collect()}
 
 
 def document(page: Path, recall: Recall, title: str) -> None:
