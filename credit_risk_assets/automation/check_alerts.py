@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -15,6 +16,7 @@ from credit_risk_assets.resources.notifications import Alert
 
 RUNS_A_TICK = 50
 EVENTS_A_PAGE = 200
+HISTORY_SECONDS = 24 * 3600.0
 ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
 
 
@@ -22,21 +24,22 @@ ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.Dag
 class CheckWatch:
     """Where the sensor stands: the last run end it has seen, and what each failing check saw last.
 
-    `failing` maps a check to a digest of its observation; a check that passes leaves it.
+    `failing` maps a check to a digest of its observation; a check that passes leaves it. Runs that ended before
+    `since` (epoch seconds) are history: a day before the watch began, so that an old home sends no flood.
     """
 
+    since: float
     last_event: int = -1
     failing: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_text(cls, text: str | None) -> CheckWatch:
         """The watch that a cursor holds; a new one where there is none."""
-        held = json.loads(text) if text else {}
-        return cls(int(held.get("last_event", -1)), dict(held.get("failing", {})))
+        return cls(**json.loads(text)) if text else cls(time.time() - HISTORY_SECONDS)
 
     def to_text(self) -> str:
         """The watch as a cursor."""
-        return json.dumps({"last_event": self.last_event, "failing": self.failing}, sort_keys=True)
+        return json.dumps(asdict(self), sort_keys=True)
 
     def news(self, evaluation: dg.AssetCheckEvaluation) -> bool:
         """Take in one evaluation; return whether it is a failure that was not there before."""
@@ -67,17 +70,17 @@ def _line(evaluation: dg.AssetCheckEvaluation) -> str:
     return f"{evaluation.severity.value} {_name(evaluation)}: {text}{rows}"
 
 
-def _ended_runs(instance: dg.DagsterInstance, after: int, limit: int) -> list[tuple[int, str]]:
+def _ended_runs(instance: dg.DagsterInstance, after: int, limit: int) -> list[tuple[int, str, float]]:
     """Ends of runs after an event, oldest first.
 
     Walked by the event log's own number, which no two events share; a run's checks are all there when it ends.
     """
-    found: list[tuple[int, str]] = []
+    found: list[tuple[int, str, float]] = []
     horizon: int | None = None
     cursor = EventLogCursor.from_storage_id(after).to_string()
     for kind in ENDS:
         page = instance.fetch_run_status_changes(kind, limit=limit, cursor=cursor, ascending=True)
-        found += [(record.storage_id, record.run_id) for record in page.records]
+        found += [(record.storage_id, record.run_id, record.timestamp) for record in page.records]
         if page.has_more and page.records:
             # Nothing beyond the end of a cut page may be passed over.
             last = page.records[-1].storage_id
@@ -100,11 +103,13 @@ def _evaluations(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.Asset
 def check_alerts(instance: dg.DagsterInstance, watch: CheckWatch, *, limit: int = RUNS_A_TICK) -> list[Alert]:
     """The alerts of the runs that ended since the watch last looked, one a run with news; moves the watch on."""
     alerts = []
-    for number, run_id in _ended_runs(instance, watch.last_event, limit):
+    for number, run_id, ended_at in _ended_runs(instance, watch.last_event, limit):
+        watch.last_event = number
+        if ended_at < watch.since:
+            continue
         # A check whose step was tried again speaks through its last evaluation.
         last = {_name(evaluation): evaluation for evaluation in _evaluations(instance, run_id)}
         new = [evaluation for evaluation in last.values() if watch.news(evaluation)]
-        watch.last_event = number
         if new:
             alerts.append(_alert(instance, run_id, new))
     return alerts

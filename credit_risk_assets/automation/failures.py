@@ -32,6 +32,9 @@ def will_be_retried(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether Dagster starts the failed run again by itself, so that this attempt is not the last word."""
     # The run is read again: Dagster writes the tag a moment after the failure that wakes the sensor.
     run = instance.get_run_by_id(run.run_id) or run
+    # Tagged or not, a run that the shell made is never started again: its code lies in no server.
+    if run.remote_job_origin is None:
+        return False
     tag = run.tags.get(WILL_RETRY_TAG)
     if tag is not None or not instance.run_retries_enabled:
         return tag == "true"

@@ -45,7 +45,8 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         name="run_failure_alert",
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="One alert for each failed run; an attempt that Dagster starts again is no failure yet.",
-        monitor_all_code_locations=False,
+        # Runs of the shell belong to no code location.
+        monitor_all_code_locations=True,
     )
     def run_failure_alert(context: dg.RunFailureSensorContext) -> None:
         if will_be_retried(context.instance, context.dagster_run):

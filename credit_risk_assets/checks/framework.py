@@ -9,6 +9,7 @@ from typing import Any, Literal
 import dagster as dg
 from pyspark.sql.types import BooleanType, LongType, StringType, StructField, StructType, TimestampType
 
+from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.config.tables import QUALITY_RESULTS, Table
 from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse
 from credit_risk_assets.resources.platform import Platform
@@ -240,7 +241,10 @@ def findings_of(platform: Platform, tables: Sequence[CheckedTable]) -> tuple[lis
 def layer_checks(name: str, tables: Sequence[CheckedTable]) -> dg.AssetChecksDefinition:
     """One step that evaluates the checks of some tables and records them before Dagster acts on them."""
 
-    @dg.multi_asset_check(name=name, specs=[check.spec for table in tables for check in table.checks])
+    specs = [check.spec for table in tables for check in table.checks]
+
+    @dg.multi_asset_check(name=name, specs=specs, retry_policy=RETRIES)
+    @retried
     def evaluate(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> Iterator[dg.AssetCheckResult]:

@@ -51,7 +51,8 @@ def send_alert(alert: Alert, settings: AlertSettings) -> list[str]:
     One below the settings' minimum severity goes to the log alone. A channel that fails is logged and never hides
     the failure that the alert is about.
     """
-    logger.log(logging.ERROR if alert.severity == "ERROR" else logging.WARNING, "%s: %s", alert.title, alert.text)
+    level = logging.ERROR if alert.severity == "ERROR" else logging.WARNING
+    logger.log(level, "alert %s %s: %s", alert.severity, alert.title, alert.text)
     sent = ["log"]
     if alert.severity == "WARN" and settings.minimum_severity == "ERROR":
         return sent

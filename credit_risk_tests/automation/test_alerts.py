@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from credit_risk_assets.assets.model import PERFORMANCE_SCHEMA
 from credit_risk_assets.automation import check_alerts as check_alerts_module
@@ -145,13 +146,37 @@ def test_no_failed_check_is_missed_over_restarts_and_batches(instance: dg.Dagste
     assert check_alerts(instance, watch) == []
 
 
+def test_runs_from_long_before_the_watch_began_are_history(instance: dg.DagsterInstance) -> None:
+    evaluate(instance, failing("wrong"))
+    watch = CheckWatch(since=datetime.now(UTC).timestamp() + 60)
+    assert check_alerts(instance, watch) == []
+    watch.since = 0.0
+    assert check_alerts(instance, watch) == []
+    evaluate(instance, failing("wrong"))
+    assert len(check_alerts(instance, watch)) == 1
+
+
 def test_a_run_with_more_checks_than_a_page_tells_them_all(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check_alerts_module, "EVENTS_A_PAGE", 3)
     evaluate(instance, *[failing(f"check_{n}") for n in range(8)])
-    (alert,) = check_alerts(instance, CheckWatch())
+    (alert,) = check_alerts(instance, CheckWatch.from_text(None))
     assert [line.split()[2] for line in alert.text.splitlines()] == [f"check_{n}:" for n in range(8)]
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the runs of the test look as if the daemon had launched them from a code location."""
+    found = dg.DagsterInstance.get_run_by_id
+    location = RegisteredCodeLocationOrigin("credit_risk")
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), "nightly")
+
+    def from_a_location(self: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+        run = found(self, run_id)
+        return run and run._replace(remote_job_origin=origin)
+
+    monkeypatch.setattr(dg.DagsterInstance, "get_run_by_id", from_a_location)
 
 
 def failure_tick(settings: Settings, instance: dg.DagsterInstance, run_id: str) -> None:
@@ -174,6 +199,7 @@ def test_a_failed_run_is_one_alert_that_names_step_and_reason(
     assert sent == [Alert(f"run {run[:8]} of job nightly failed", "judge: RuntimeError: disk full", "ERROR")]
 
 
+@pytest.mark.usefixtures("launched")
 def test_an_attempt_that_is_tried_again_is_silent_and_the_last_one_speaks(
     settings: Settings, instance: dg.DagsterInstance, sent: list[Alert]
 ) -> None:
@@ -185,6 +211,16 @@ def test_an_attempt_that_is_tried_again_is_silent_and_the_last_one_speaks(
     assert [alert.title for alert in sent] == [f"run {last[:8]} of job nightly failed"]
 
 
+def test_a_run_of_the_shell_is_never_started_again_and_so_never_silent(
+    settings: Settings, instance: dg.DagsterInstance, sent: list[Alert]
+) -> None:
+    run = evaluate(instance, error="machine lost")
+    instance.add_run_tags(run, {"dagster/will_retry": "true"})
+    failure_tick(settings, instance, run)
+    assert [alert.title for alert in sent] == [f"run {run[:8]} of job nightly failed"]
+
+
+@pytest.mark.usefixtures("launched")
 def test_a_failure_that_dagster_has_not_tagged_yet_is_judged_as_dagster_will(
     settings: Settings, tmp_path: Path, sent: list[Alert], monkeypatch: pytest.MonkeyPatch
 ) -> None:

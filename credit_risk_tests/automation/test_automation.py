@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -167,3 +168,22 @@ def test_the_instance_runs_one_writer_at_a_time(settings: Settings, monkeypatch:
         assert instance.freshness_enabled
         assert instance.run_monitoring_max_runtime_seconds == 6 * 3600
         assert not instance.telemetry_enabled
+
+
+def test_the_operations_page_names_what_there_is(defs: dg.Definitions, settings: Settings) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    watchers = [*(defs.schedules or []), *(defs.sensors or [])]
+    for watcher in watchers:
+        assert f"`{watcher.name}`" in page  # type: ignore[union-attr]
+    known = settings.model_dump()
+    named = re.findall(r"`(schedules|alerts|maintenance|model)\.(\w+)`", page)
+    named += [(a.lower(), b.lower()) for a, b in re.findall(r"CREDIT_RISK__([A-Z]+)__(\w+)=", page)]
+    assert len(named) > 10
+    for section, key in named:
+        assert key in known[section], f"{section}.{key}"
+    for cron in ("lake_cron", "gold_cron", "model_cron"):
+        assert ("schedules", cron) in named
+    assets = {key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys}
+    selected = re.findall(r"--select (\S+)", page)
+    assert selected
+    assert set(selected) <= assets

@@ -19,7 +19,9 @@ from credit_risk_assets.resources.notifications import Alert, send_alert
 ALERT = Alert("run 1234 failed", "bronze: disk full")
 
 
-class _Web(BaseHTTPRequestHandler):
+class Web(BaseHTTPRequestHandler):
+    """A receiver of JSON alerts."""
+
     received: list[dict[str, str]]
 
     def do_POST(self) -> None:
@@ -57,7 +59,8 @@ class _Mail(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def served(server: socketserver.BaseServer) -> Iterator[int]:
+def listening(server: socketserver.BaseServer) -> Iterator[int]:
+    """The server at work in a thread; yields its port."""
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -75,10 +78,10 @@ def test_without_settings_an_alert_goes_to_the_log(caplog: pytest.LogCaptureFixt
 
 
 def test_an_alert_reaches_webhook_slack_and_mail() -> None:
-    _Web.received, _Mail.received = [], []
+    Web.received, _Mail.received = [], []
     with (
-        served(HTTPServer(("127.0.0.1", 0), _Web)) as web,
-        served(socketserver.TCPServer(("127.0.0.1", 0), _Mail)) as mail,
+        listening(HTTPServer(("127.0.0.1", 0), Web)) as web,
+        listening(socketserver.TCPServer(("127.0.0.1", 0), _Mail)) as mail,
     ):
         sent = send_alert(
             ALERT,
@@ -92,7 +95,7 @@ def test_an_alert_reaches_webhook_slack_and_mail() -> None:
             ),
         )
     assert sent == ["log", "webhook", "slack", "email"]
-    assert _Web.received == [
+    assert Web.received == [
         {"title": ALERT.title, "text": ALERT.text},
         {"text": f"{ALERT.title}\n{ALERT.text}"},
     ]
@@ -104,12 +107,12 @@ def test_an_alert_reaches_webhook_slack_and_mail() -> None:
 def test_a_warning_goes_beyond_the_log_only_where_the_settings_ask(
     minimum: Literal["ERROR", "WARN"], channels: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    _Web.received = []
-    with caplog.at_level(logging.INFO), served(HTTPServer(("127.0.0.1", 0), _Web)) as web:
+    Web.received = []
+    with caplog.at_level(logging.INFO), listening(HTTPServer(("127.0.0.1", 0), Web)) as web:
         hook = f"http://127.0.0.1:{web}/hook"
         settings = AlertSettings(webhook_url=hook, minimum_severity=minimum)  # type: ignore[arg-type]
         assert send_alert(Alert("late", "1 day", "WARN"), settings) == channels
-    assert len(_Web.received) == len(channels) - 1
+    assert len(Web.received) == len(channels) - 1
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
