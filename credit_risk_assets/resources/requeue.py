@@ -97,8 +97,8 @@ def export_rejected(settings: Settings, target: Path, source: str | None = None)
 
 def _exported(record: RejectedRecord) -> dict[str, str]:
     cells = {name: value for name, value in record.values.items() if value is not None}
-    if any(reason.startswith(f"customer_id {_UNREADABLE}") for reason in record.reasons):
-        # The pseudonym of bytes that could not be read is nobody's.
+    if any(reason.startswith("customer_id") for reason in record.reasons):
+        # The pseudonym of an id that could not be read is nobody's.
         cells.pop("customer_id", None)
     if "customer_id" in cells:
         cells["customer_id"] = marked(cells["customer_id"])

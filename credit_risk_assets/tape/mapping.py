@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,9 @@ class Mapping(BaseModel):
         missing = [name for name in contract.REQUIRED if name not in self.columns]
         if missing:
             raise ValueError(f"columns: required {', '.join(missing)} are not mapped")
+        customer = self.columns["customer_id"].sql()
+        if named := [name for name in self.keep if re.search(rf"\b{re.escape(name)}\b", customer)]:
+            raise ValueError(f"keep: {', '.join(named)} tells the customer id, which the lake must not hold")
         return self
 
     def select(self) -> dict[str, str]:

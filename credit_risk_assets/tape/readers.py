@@ -76,7 +76,19 @@ def check_header(file: Path, headers: list[str], required: tuple[str, ...] = con
                 f"{file.name}: the header is one column with {found!r} in it: expected commas; "
                 "save the file as comma-separated"
             )
+    # A file without a header has its first row here, customer id and all: nothing of it may be shown.
+    if required and set(contract.REQUIRED).isdisjoint(names):
+        raise TapeRefused(
+            f"{file.name}: the first line names no required column of a loan tape: expected a header with "
+            f"{', '.join(required[:3])} …; add it, or translate the file with `credit-risk land --mapping`"
+        )
     repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated and not required:
+        places = [str(place) for place, name in enumerate(names, 1) if name in repeated]
+        raise TapeRefused(
+            f"{file.name}: columns {', '.join(places)} share a name with another: expected each name once; "
+            "remove or rename the copies"
+        )
     if repeated:
         raise TapeRefused(
             f"{file.name}: column {', '.join(map(repr, repeated))} stands more than once in the header: "
@@ -191,21 +203,26 @@ def _csv_blocks(
 
 def _text_block(batch: pa.RecordBatch, numbers: list[int], ragged: list[RaggedLine]) -> TapeBlock:
     undecodable: dict[int, list[str]] = {}
-    columns: dict[str, pl.Series] = {}
-    for name, values in zip(batch.schema.names, batch.columns, strict=True):
-        try:
-            text = values.cast(pa.string())
-        except pa.ArrowInvalid:
-            decoded = []
-            for row, value in zip(numbers, values.to_pylist(), strict=True):
-                try:
-                    decoded.append(value.decode())
-                except UnicodeDecodeError:
-                    undecodable.setdefault(row, []).append(name)
-                    decoded.append(value.decode(errors="replace"))
-            text = pa.array(decoded, pa.string())
-        columns[name] = pl.Series(name, text)
+    columns = {
+        name: pl.Series(name, _decoded(name, values, numbers, undecodable))
+        for name, values in zip(batch.schema.names, batch.columns, strict=True)
+    }
     return TapeBlock(_blanks_to_null(pl.DataFrame(columns), numbers), ragged, undecodable)
+
+
+def _decoded(name: str, values: pa.Array, numbers: list[int], undecodable: dict[int, list[str]]) -> pa.Array:
+    """Bytes as text; the rows whose bytes are no UTF-8 are noted, for what stands in for them is no value."""
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:
+        decoded: list[str | None] = []
+        for row, value in zip(numbers, values.to_pylist(), strict=True):
+            try:
+                decoded.append(None if value is None else value.decode())
+            except UnicodeDecodeError:
+                undecodable.setdefault(row, []).append(name)
+                decoded.append(value.decode(errors="replace"))
+        return pa.array(decoded, pa.string())
 
 
 def _blanks_to_null(frame: pl.DataFrame, numbers: list[int]) -> pl.DataFrame:
@@ -227,7 +244,7 @@ def _open_parquet(file: Path, required: tuple[str, ...]) -> OpenTape:
     if not tape.metadata.num_rows:
         raise TapeRefused(f"{file.name}: no rows: expected at least one loan; export it again")
     extra = [name for name in names if name not in contract.BY_NAME]
-    return OpenTape(names, extra, _parquet_blocks(tape, names))
+    return OpenTape(names, extra, _parquet_blocks(file, tape, names))
 
 
 def _as_text(values: pl.Series) -> pl.Series:
@@ -245,11 +262,28 @@ def _as_text(values: pl.Series) -> pl.Series:
     return values.cast(pl.String, strict=False)
 
 
-def _parquet_blocks(tape: pq.ParquetFile, names: list[str]) -> Iterator[TapeBlock]:
+def _parquet_text(name: str, values: pa.Array, numbers: list[int], undecodable: dict[int, list[str]]) -> pl.Series:
+    kind = values.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        values = _decoded(name, values.cast(pa.large_binary()), numbers, undecodable)
+    return _as_text(pl.Series(name, values)).alias(name)
+
+
+def _next_batch(file: Path, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+    try:
+        return next(batches, None)
+    except (pa.ArrowException, OSError):
+        raise TapeRefused(f"{file.name}: broken Parquet (its pages cannot be read); send it again") from None
+
+
+def _parquet_blocks(file: Path, tape: pq.ParquetFile, names: list[str]) -> Iterator[TapeBlock]:
     first = 1
-    for batch in tape.iter_batches(batch_size=PARQUET_BATCH_ROWS):
-        frame: pl.DataFrame = pl.from_arrow(batch.rename_columns(names))  # type: ignore[assignment]
-        texts = frame.select([_as_text(frame[name]).alias(name) for name in names])
-        numbers = list(range(first, first + frame.height))
-        first += frame.height
-        yield TapeBlock(_blanks_to_null(texts, numbers))
+    batches = tape.iter_batches(batch_size=PARQUET_BATCH_ROWS)
+    while (batch := _next_batch(file, batches)) is not None:
+        numbers = list(range(first, first + batch.num_rows))
+        first += batch.num_rows
+        undecodable: dict[int, list[str]] = {}
+        texts = pl.DataFrame(
+            [_parquet_text(name, values, numbers, undecodable) for name, values in zip(names, batch, strict=True)]
+        )
+        yield TapeBlock(_blanks_to_null(texts, numbers), undecodable=undecodable)
