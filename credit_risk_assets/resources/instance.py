@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -13,7 +13,7 @@ from credit_risk_assets.config.settings import Settings
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-INSTANCE_CONFIG = {
+INSTANCE_CONFIG: dict[str, Any] = {
     # The lake has one writer: runs wait for each other.
     "concurrency": {"runs": {"max_concurrent_runs": 1}},
     # A run whose process ended unseen would hold the lake for ever: it is failed after six hours.
@@ -25,12 +25,25 @@ INSTANCE_CONFIG = {
 }
 
 
+def _completed(held: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """What is held, with what an older release did not write yet; a value that is there stays."""
+    found = dict(held)
+    for name, value in wanted.items():
+        if name not in found:
+            found[name] = value
+        elif isinstance(value, dict) and isinstance(found[name], dict):
+            found[name] = _completed(found[name], value)
+    return found
+
+
 def prepare_instance(settings: Settings) -> Path:
     """Make the instance's folder and configuration, and point DAGSTER_HOME at it unless it is set already."""
     settings.make_home()
     file = settings.dagster_home / "dagster.yaml"
-    if not file.exists():
-        file.write_text(yaml.safe_dump(INSTANCE_CONFIG, sort_keys=False), encoding="utf-8")
+    held = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.exists() else {}
+    wanted = _completed(held, INSTANCE_CONFIG)
+    if wanted != held:
+        file.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
     os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home))
     # One that was set from outside may not be there yet, and Dagster would not say so in one line.
     Path(os.environ["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from hypothesis import given
+from hypothesis import strategies as st
 
 from credit_risk_assets.assets.model import PERFORMANCE_SCHEMA
 from credit_risk_assets.automation import check_alerts as check_alerts_module
@@ -131,6 +133,22 @@ def test_a_check_that_keeps_failing_is_told_once_until_it_changes_or_recovers(
     assert told(failing("wrong", "4 rows")) == 1
 
 
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.sampled_from(["3 rows", "4 rows"])), max_size=30))
+def test_news_is_a_failure_that_did_not_stand_just_so_before(seen: list[tuple[str, bool, str]]) -> None:
+    watch, standing = CheckWatch(since=0.0), dict[str, str]()
+    for name, passed, observed in seen:
+        watch = CheckWatch.from_text(watch.to_text())
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey("loans"), check_name=name, passed=passed, metadata={"observed": observed}
+        )
+        assert watch.news(evaluation) == (not passed and standing.get(name) != observed)
+        if passed:
+            standing.pop(name, None)
+        else:
+            standing[name] = observed
+        assert {key.split()[1] for key in watch.failing} == set(standing)
+
+
 def test_no_failed_check_is_missed_over_restarts_and_batches(instance: dg.DagsterInstance) -> None:
     runs = [evaluate(instance, failing(f"check_{n}"), error="" if n % 3 else "disk full") for n in range(7)]
     text: str | None = None
@@ -194,9 +212,15 @@ def failure_tick(settings: Settings, instance: dg.DagsterInstance, run_id: str) 
 def test_a_failed_run_is_one_alert_that_names_step_and_reason(
     settings: Settings, instance: dg.DagsterInstance, sent: list[Alert]
 ) -> None:
-    run = evaluate(instance, error="disk full\n  at line 3")
-    failure_tick(settings, instance, run)
-    assert sent == [Alert(f"run {run[:8]} of job nightly failed", "judge: RuntimeError: disk full", "ERROR")]
+    cursor = tick(settings, instance, "run_failure_alert").cursor
+    first = evaluate(instance, error="disk full\n  at line 3")
+    cursor = tick(settings, instance, "run_failure_alert", cursor).cursor
+    assert sent == [Alert(f"run {first[:8]} of job nightly failed", "judge: RuntimeError: disk full", "ERROR")]
+    evaluate(instance, passing("fine"))
+    cursor = tick(settings, instance, "run_failure_alert", cursor).cursor
+    second = evaluate(instance, error="disk full")
+    tick(settings, instance, "run_failure_alert", cursor)
+    assert [alert.title[4:12] for alert in sent] == [first[:8], second[:8]]
 
 
 @pytest.mark.usefixtures("launched")

@@ -170,6 +170,22 @@ def test_the_instance_runs_one_writer_at_a_time(settings: Settings, monkeypatch:
         assert not instance.telemetry_enabled
 
 
+def test_an_older_home_gains_what_it_lacks_and_keeps_what_it_says(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    file = settings.dagster_home / "dagster.yaml"
+    file.write_text("run_monitoring: {enabled: true, start_timeout_seconds: 60}\nretention: {}\n")
+    prepare_instance(settings)
+    made = yaml.safe_load(file.read_text())
+    assert made["run_monitoring"] == {"enabled": True, "start_timeout_seconds": 60, "max_runtime_seconds": 6 * 3600}
+    assert made["retention"] == {}
+    assert made["concurrency"]["runs"]["max_concurrent_runs"] == 1
+    before = file.stat().st_mtime_ns
+    prepare_instance(settings)
+    assert file.stat().st_mtime_ns == before
+
+
 def test_the_operations_page_names_what_there_is(defs: dg.Definitions, settings: Settings) -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
     watchers = [*(defs.schedules or []), *(defs.sensors or [])]
