@@ -24,7 +24,7 @@ def marked(customer_pseudonym: str) -> str:
 
 def badly_marked(customer_ids: pl.Expr) -> pl.Expr:
     """Whether a customer id bears the mark of a pseudonym and is none: cut short, or changed by hand."""
-    return customer_ids.str.starts_with(MARK) & ~customer_ids.str.contains(MARKED)
+    return customer_ids.str.to_lowercase().str.starts_with(MARK) & ~customer_ids.str.contains(MARKED)
 
 
 def pseudonymise(customer_ids: pl.Series, key: bytes) -> pl.Series:

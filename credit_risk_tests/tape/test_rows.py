@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_risk_assets.tape.pseudonym import pseudonym
+from credit_risk_assets.tape.pseudonym import marked, pseudonym
 from credit_risk_assets.tape.rows import Block, check_rows
 from credit_risk_tests.conftest import GOOD_ROW
 
@@ -80,6 +80,19 @@ def test_a_rejected_row_keeps_its_values_but_not_the_customer() -> None:
     assert raw["loan_amount"] == "-5"
     assert raw["note"] == "see file"
     assert raw["customer_id"] == pseudonym("C1", KEY)
+
+
+def test_a_marked_pseudonym_passes_as_it_is_and_a_damaged_one_is_rejected() -> None:
+    held = pseudonym("C1", b"another key")
+    damaged = [marked(held[:-1]), marked(held.upper()), marked(held) + "0", marked(""), marked(held).upper()]
+    block = check({"customer_id": marked(held)}, {"customer_id": held}, *[{"customer_id": text} for text in damaged])
+    accepted = dict(block.accepted.select("_row_number", "customer_id").iter_rows())
+    # Without the mark, and with a mark in capitals, it is an id like any other.
+    assert accepted == {1: held, 2: pseudonym(held, KEY), 7: pseudonym(damaged[4], KEY)}
+    assert block.rejected["_row_number"].to_list() == [3, 4, 5, 6]
+    assert (
+        block.rejected["reasons"].to_list() == [["customer_id: expected 64 hexadecimal digits after hmac-sha256:"]] * 4
+    )
 
 
 def test_what_may_be_missing_is_accepted_missing() -> None:
