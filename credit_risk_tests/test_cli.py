@@ -48,6 +48,9 @@ def test_real_loans_land_through_the_mapping_and_every_row_is_accounted_for(run:
     assert loans["grade"].sort().to_list() == raw["grade"].sort().to_list()
     assert lake(tmp_path, tables.PORTFOLIO_KPIS)["default_rate"].to_list() == [None]
     assert "no tape before" in refreshed.output
+    checks = lake(tmp_path, tables.QUALITY_RESULTS)
+    failed = checks.filter(~pl.col("passed"), pl.col("asset") == tables.LOANS.path)
+    assert failed["check_name"].to_list() == []
     again = run("refresh")
     assert again.exit_code == 0
     assert "everything is up to date" in again.output
