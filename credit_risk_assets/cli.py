@@ -234,10 +234,11 @@ def refresh(
     """Materialise what is stale, in one Dagster run; exit 1 when an asset or an ERROR check fails."""
     from credit_risk_assets.automation.refresh import SelectionError
     from credit_risk_assets.automation.refresh import refresh as run
+    from credit_risk_assets.resources.writer_lock import LakeBusyError
 
     try:
         done = run(_settings(), select, console)
-    except SelectionError as error:
+    except (SelectionError, LakeBusyError) as error:
         raise _fail(str(error)) from None
     if not done:
         raise typer.Exit(1)
@@ -267,6 +268,24 @@ def demo(
     console.print("next: `make up` serves the Dagster UI and the dashboard", markup=False)
     if not done:
         raise typer.Exit(1)
+
+
+@app.command()
+def restore(
+    table: Annotated[str | None, typer.Argument(help="A silver or gold table, such as silver/loans.")] = None,
+    version: Annotated[int | None, typer.Option(min=0, help="Give the table the rows of this version again.")] = None,
+    to: Annotated[str | None, typer.Option(help="Take bronze and silver back to this time (UTC).")] = None,
+) -> None:
+    """List a table's versions, or take a table, or bronze and silver together, back to an earlier one."""
+    from credit_risk_assets.resources.lakehouse import LakehouseError
+    from credit_risk_assets.resources.restore import run_restore
+    from credit_risk_assets.resources.writer_lock import LakeBusyError
+
+    try:
+        for line in run_restore(_settings(), table, version, to):
+            console.print(line, markup=False)
+    except (LakehouseError, LakeBusyError) as error:
+        raise _fail(str(error)) from None
 
 
 @app.command()

@@ -31,27 +31,39 @@ class SelectionError(ValueError):
 
 def refresh(settings: Settings, select: str | None, console: Console) -> bool:
     """Run the main job over what is stale; return whether every asset and every ERROR check passed."""
-    settings.make_home()
-    lake = LakeLog(settings.lake)
-    if select is None:
-        stale = stale_tables(lake, settings)
-        if not stale:
-            empty = not lake.exists(PORTFOLIO_KPIS)
-            console.print(
-                f"nothing to do: no tape in {settings.landing_folder}; land one with `credit-risk land FILE`"
-                if empty
-                else "everything is up to date: no new file, no stale table",
-                markup=False,
-            )
+
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    platform = Platform(settings)
+    with closing(platform):
+        # Before the look at what is stale: another run may be at it, and a new home's data bases are made once.
+        platform.reserve(say)
+        if select is None and not _announced(settings, say):
             return True
-        shown = ", ".join(stale[:4]) + (f" and {len(stale) - 4} more" if len(stale) > 4 else "")
-        console.print(f"refreshing: {shown}", markup=False)
-    facts = engine_facts(settings)
-    console.print(f"engine {facts.engine}: {facts.computes} computes, {facts.commits} commits", markup=False)
-    return _run(settings, select, console)
+        facts = engine_facts(settings)
+        say(f"engine {facts.engine}: {facts.computes} computes, {facts.commits} commits")
+        return _run(settings, platform, select, console)
 
 
-def _run(settings: Settings, select: str | None, console: Console) -> bool:
+def _announced(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Say what is stale, or that nothing is; return whether there is work."""
+    lake = LakeLog(settings.lake)
+    stale = stale_tables(lake, settings)
+    if not stale:
+        empty = not lake.exists(PORTFOLIO_KPIS)
+        say(
+            f"nothing to do: no tape in {settings.landing_folder}; land one with `credit-risk land FILE`"
+            if empty
+            else "everything is up to date: no new file, no stale table"
+        )
+        return False
+    shown = ", ".join(stale[:4]) + (f" and {len(stale) - 4} more" if len(stale) > 4 else "")
+    say(f"refreshing: {shown}")
+    return True
+
+
+def _run(settings: Settings, platform: Platform, select: str | None, console: Console) -> bool:
     from credit_risk_assets.definitions import build_defs
 
     # Dagster's notices about beta features are for this code's authors, not for its users.
@@ -67,8 +79,7 @@ def _run(settings: Settings, select: str | None, console: Console) -> bool:
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    platform = Platform(settings)
-    with open_instance(settings) as instance, closing(platform):
+    with open_instance(settings) as instance:
         loggers = {LOGGER: progress_logger(say, times)}
         defs = build_defs(settings, resource_overrides={"platform": platform}, loggers=loggers)
         selected = _selected(defs, select) if select else None

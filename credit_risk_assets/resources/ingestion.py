@@ -24,12 +24,14 @@ from pyspark.sql.types import (
 )
 
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_TAPE, REJECTED_RECORDS
-from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse, LakeLog
+from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_TAPE, REJECTED_RECORDS, Table
+from credit_risk_assets.resources.lakehouse import Commit, IdempotenceKey, Lakehouse, LakehouseError, LakeLog
 from credit_risk_assets.resources.landing import (
     LandedFile,
+    file_identity,
     landed_files,
     quarantine,
+    quarantined_as,
     settled_files,
     size_and_time,
 )
@@ -117,11 +119,6 @@ def waiting_files(settings: Settings, known: dict[str, str]) -> list[LandedFile]
     return [file for file in landed_files(settings) if fingerprint(file.path) not in known]
 
 
-def _refused(error: TapeRefused, file: LandedFile, settings: Settings) -> str:
-    kept = quarantine(settings, file.path, str(error))
-    return f"{error}; the file is kept as quarantine/{kept.name}"
-
-
 class Ingestion:
     """One pass over the landing folder, file by file, each in commits of its own."""
 
@@ -143,9 +140,13 @@ class Ingestion:
     def run(self) -> list[FileReport]:
         """Take every complete file; a file still being written waits for the next pass."""
         make_bronze_tables(self._lakehouse)
+        # Parts that a killed run left: nobody else writes this lake now.
+        shutil.rmtree(self._settings.staging_folder, ignore_errors=True)
         known = known_contents(self._lakehouse)
         files = landed_files(self._settings)
         fresh = [file for file in files if fingerprint(file.path) not in known]
+        for file in set(files) - set(fresh):
+            self._finished(file)
         settled, growing = settled_files(fresh, self._settings.landing.settle_seconds)
         reports = [
             FileReport(
@@ -163,12 +164,14 @@ class Ingestion:
         return reports
 
     def _take(self, file: LandedFile, known: dict[str, str]) -> FileReport:
-        started = datetime.now(UTC)
         before = size_and_time(file.path)
         content = fingerprint(file.path)
         if content in known:
+            self._finished(file)
             message = f"{file.name}: same content as {known[content]}, which the lake holds; nothing to do"
             return FileReport(file.name, file.kind, "duplicate", message)
+        begun = self._begun_at(content)
+        started = begun or datetime.now(UTC)
         folder = self._settings.staging_folder / content[:16]
         shutil.rmtree(folder, ignore_errors=True)
         refusal: str | None = None
@@ -177,7 +180,8 @@ class Ingestion:
                 file.path,
                 folder,
                 key=privacy_key(self._settings),
-                today=self._today,
+                # A file that a killed run has begun is finished by the rules of the day it was begun.
+                today=begun.date() if begun else self._today,
                 quarantine_file=self._settings.quarantine_folder / f"{content[:12]}_{file.path.name}.lines.jsonl",
                 block_bytes=self._settings.landing.block_bytes,
             )
@@ -188,14 +192,32 @@ class Ingestion:
             shutil.rmtree(folder, ignore_errors=True)
             message = f"{file.name}: changed while it was read; taken at the next refresh"
             return FileReport(file.name, file.kind, "waiting", message)
-        if refusal is not None:
-            refusal = _refused(TapeRefused(refusal), file, self._settings)
         report = self._commit(file, content, before[0], staged, started, refusal)
-        known[content] = file.name
         shutil.rmtree(folder, ignore_errors=True)
-        if refusal is None and self._settings.landing.after_ingestion == "remove":
-            file.path.unlink()
+        if refusal is None:
+            known[content] = file.name
+            self._finished(file)
+        else:
+            # After its log row: a run that dies in between refuses it again under the same key.
+            quarantine(self._settings, file.path, refusal)
         return report
+
+    def _finished(self, file: LandedFile) -> None:
+        """What becomes of a landed file whose content the lake holds."""
+        if self._settings.landing.after_ingestion == "remove":
+            file.path.unlink(missing_ok=True)
+
+    def _begun_at(self, content: str) -> datetime | None:
+        """When a run that died began to take this content, by the rows that it has committed, or None."""
+        key = f"file/{content}"
+        for table in (LOAN_TAPE, REJECTED_RECORDS):
+            if self._lakehouse.sequence(table, key) is None:
+                continue
+            rows = self._lakehouse.read(table).where(F.col("_source_sha256") == content)
+            first = rows.select(F.date_format("_ingested_at", "yyyy-MM-dd HH:mm:ss.SSSSSS")).head()
+            if first:
+                return datetime.fromisoformat(first[0]).replace(tzinfo=UTC)
+        return None
 
     def _provenance(self, frame: DataFrame, file: LandedFile, content: str, started: datetime) -> DataFrame:
         taken = started.strftime("%Y-%m-%d %H:%M:%S.%f")
@@ -225,14 +247,17 @@ class Ingestion:
             if staged.rows_rejected:
                 frame = self._lakehouse.session.read.parquet(str(staged.rejected_folder))
                 frame = self._provenance(frame, file, content, started)
-                self._lakehouse.append(REJECTED_RECORDS, frame.select(REJECTED_SCHEMA.names), key=key)
+                commit = self._lakehouse.append(REJECTED_RECORDS, frame.select(REJECTED_SCHEMA.names), key=key)
+                self._assert_same_rows(REJECTED_RECORDS, file, content, commit, staged.rows_rejected)
             message = f"{file.name}: {staged.rows_accepted:,} rows accepted, {staged.rows_rejected:,} rejected"
             if new_columns:
                 message += f", new columns {', '.join(new_columns)}"
             outcome: Outcome = "ingested"
         else:
-            outcome, message = "refused", refusal
-            key = IdempotenceKey(f"refused/{content}/{self._run_id}")
+            kept = quarantined_as(self._settings, file.path)
+            outcome, message = "refused", f"{refusal}; the file is kept as quarantine/{kept.name}"
+            # The file itself, not its content: the same bytes may be sent again and are then refused again.
+            key = IdempotenceKey(f"refused/{content}/{file_identity(file.path)}")
         row: tuple[Any, ...] = (
             file.name,
             content,
@@ -265,8 +290,20 @@ class Ingestion:
         missing = {name: F.lit(None).cast("string") for name in columns if name not in frame.columns}
         if missing:
             frame = frame.withColumns(missing)
-        self._lakehouse.append(LOAN_TAPE, frame.select(columns), key=key)
+        commit = self._lakehouse.append(LOAN_TAPE, frame.select(columns), key=key)
+        self._assert_same_rows(LOAN_TAPE, file, content, commit, staged.rows_accepted)
         return new
+
+    def _assert_same_rows(self, table: Table, file: LandedFile, content: str, commit: Commit, expected: int) -> None:
+        """Rows that a killed run committed must be the ones that would be committed now."""
+        if not commit.skipped:
+            return
+        found = self._lakehouse.read(table).where(F.col("_source_sha256") == content).count()
+        if found != expected:
+            raise LakehouseError(
+                f"{file.name}: a run that died has left {found:,} rows in {table.path}: expected {expected:,} by "
+                "today's rules; `credit-risk restore --to` a time before that run, then refresh"
+            )
 
     def _new_columns(self, staged: StagedTape) -> list[str]:
         """Columns that no file before brought, by the log, so that a rerun after a crash names them too."""

@@ -93,12 +93,23 @@ def settled_files(
     return settled, [file for file in files if file not in settled]
 
 
+def file_identity(path: Path) -> str:
+    """What tells one landed file from another of the same bytes: it changes when a file is sent again."""
+    state = path.stat()
+    return f"{state.st_ino}-{state.st_ctime_ns}"
+
+
+def quarantined_as(settings: Settings, file: Path) -> Path:
+    """Where a refused file goes."""
+    return settings.quarantine_folder / f"{fingerprint(file)[:12]}_{file.name}"
+
+
 def quarantine(settings: Settings, file: Path, reason: str) -> Path:
     """Move a refused file out of the landing folder and keep the reason beside it; nothing is lost."""
     settings.quarantine_folder.mkdir(parents=True, exist_ok=True)
-    target = settings.quarantine_folder / f"{fingerprint(file)[:12]}_{file.name}"
-    shutil.move(file, target)
+    target = quarantined_as(settings, file)
     target.with_name(target.name + ".reason.txt").write_text(reason + "\n", encoding="utf-8")
+    shutil.move(file, target)
     return target
 
 

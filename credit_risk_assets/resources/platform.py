@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import cached_property
 
 from credit_risk_assets.config.settings import Settings
@@ -19,11 +20,15 @@ class Platform:
         self.settings = settings
         self._lock = WriterLock(settings.lake)
 
+    def reserve(self, say: Callable[[str], None] = logger.warning) -> None:
+        """Wait until nobody else writes the lake, and keep it until `close`."""
+        self.settings.make_home()
+        self._lock.acquire(say)
+
     @cached_property
     def lakehouse(self) -> Lakehouse:
         """The lake, for writing: touching it waits for other writers and starts the engine's session."""
-        self.settings.make_home()
-        self._lock.acquire(logger.warning)
+        self.reserve()
         return open_lakehouse(self.settings)
 
     @property

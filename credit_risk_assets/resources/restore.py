@@ -8,7 +8,7 @@ therefore go back in one commit.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +17,16 @@ import pyarrow.fs as pafs
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 
-from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_HISTORY, LOAN_TAPE, LOANS, REJECTED_RECORDS, Table
+from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.config.tables import (
+    INGESTION_LOG,
+    LOAN_HISTORY,
+    LOAN_TAPE,
+    LOANS,
+    REJECTED_RECORDS,
+    TABLES,
+    Table,
+)
 from credit_risk_assets.resources.lakehouse import (
     INPUTS_KEY,
     NEVER,
@@ -26,6 +35,9 @@ from credit_risk_assets.resources.lakehouse import (
     missing_files,
     stored_files,
 )
+from credit_risk_assets.resources.landing import landed_files
+from credit_risk_assets.resources.writer_lock import WriterLock
+from credit_risk_assets.tape.intake import fingerprint
 
 BRONZE = (LOAN_TAPE, REJECTED_RECORDS, INGESTION_LOG)
 SILVER = (LOAN_HISTORY, LOANS)
@@ -156,16 +168,77 @@ def _applications_since(delta: DeltaTable, version: int) -> set[str]:
     return found
 
 
-def taken_again(lake: LakeLog, before: Sequence[dict[str, str]]) -> list[str]:
-    """Names of files that the log held before a restore and no longer holds: landed ones come in again."""
+def run_restore(settings: Settings, name: str | None, version: int | None, to: str | None) -> Iterator[str]:
+    """Do what `credit-risk restore` was asked for, telling it line by line.
+
+    Raises `LakehouseError` in one line where the table, the version or the time is none that can be restored.
+    """
+    lake = LakeLog(settings.lake)
+    if to is not None and name is None and version is None:
+        moment = _moment(to)
+        return _told(settings, lambda: restore_lake(lake, moment), lake)
+    if name is None or to is not None:
+        raise LakehouseError("restore: expected a table with --version, a table alone to list its versions, or --to")
+    table = next((table for table in TABLES if table.path == name), None)
+    if table is None:
+        raise LakehouseError(f"{name}: no such table: expected one of {', '.join(t.path for t in TABLES)}")
+    if version is None:
+        return _listed(lake, table)
+    return _told(settings, lambda: [restore_table(lake, table, version)], lake)
+
+
+def _listed(lake: LakeLog, table: Table) -> Iterator[str]:
+    yield f"versions of {table.path}, newest first (times in UTC)"
+    for entry in lake.history(table):
+        metrics = ", ".join(f"{label} {entry.metrics[key]}" for key, label in _SHOWN.items() if key in entry.metrics)
+        yield f"  {entry.version:>5}  {entry.committed_at:%Y-%m-%d %H:%M:%S}  {entry.operation:13} {metrics}".rstrip()
+
+
+_SHOWN = {
+    "num_added_rows": "rows added",
+    "num_target_rows_inserted": "rows inserted",
+    "num_target_rows_updated": "rows updated",
+    "num_added_files": "files added",
+    "num_removed_files": "files removed",
+    "numRemovedFile": "files removed",
+    "numRestoredFile": "files restored",
+}
+
+
+def _told(settings: Settings, restore: Callable[[], list[Restored]], lake: LakeLog) -> Iterator[str]:
+    lock = WriterLock(settings.lake)
+    said: list[str] = []
+    lock.acquire(said.append)
+    yield from said
+    try:
+        before = lake.rows(INGESTION_LOG, ["source_sha256", "source_file", "outcome"])
+        done = restore()
+    finally:
+        lock.release()
+    for restored in done:
+        rows = lake.row_count(restored.table)
+        what = "emptied" if restored.version is None else f"holds the rows of version {restored.version} again"
+        yield f"{restored.table.path}: {what} ({rows:,} rows), now version {restored.now}"
     held = {row["source_sha256"] for row in lake.rows(INGESTION_LOG, ["source_sha256"])}
-    return sorted({row["source_file"] for row in before if row["source_sha256"] not in held})
+    undone = {
+        row["source_sha256"]: row["source_file"]
+        for row in before
+        if row["outcome"] == "ingested" and row["source_sha256"] not in held
+    }
+    waiting = {fingerprint(file.path): file.name for file in landed_files(settings)}
+    for content, name in sorted(undone.items(), key=lambda item: item[1]):
+        yield (
+            f"{waiting[content]} lies in the landing folder and is taken again by the next refresh; move it out first "
+            "if it must not come back"
+            if content in waiting
+            else f"{name} is no longer in the lake; land it again if it should be"
+        )
+    yield "next: `credit-risk refresh` brings every table that depends on these up to date"
 
 
-def parse_moment(text: str) -> datetime:
-    """A time as people type it, UTC unless it says otherwise. Raises `ValueError` in one line."""
+def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"--to {text!r}: expected a time as 2026-11-20T10:00 (UTC)") from None
+        raise LakehouseError(f"--to {text!r}: expected a time as 2026-11-20T10:00 (UTC)") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from datetime import date
-from hashlib import sha256
+from functools import lru_cache
+from hashlib import file_digest
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +16,8 @@ import pyarrow.parquet as pq
 
 from credit_risk_assets.tape.readers import TapeBlock, open_tape
 from credit_risk_assets.tape.rows import check_rows, rejected_frame
+
+YOUNG_SECONDS = 2.0
 
 
 @dataclass
@@ -39,12 +43,22 @@ class StagedTape:
 
 
 def fingerprint(file: Path) -> str:
-    """The SHA-256 of a file's content: two files with the same one are the same tape."""
-    digest = sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    """The SHA-256 of a file's content: two files with the same one are the same tape.
+
+    A file is read once for as long as its size and times stay the same; one that was written a moment ago may
+    change again within the clock's step and is read each time.
+    """
+    state = file.stat()
+    known = (str(file.resolve()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    if time.time() - max(state.st_mtime, state.st_ctime) < YOUNG_SECONDS:
+        return _digest.__wrapped__(*known)
+    return _digest(*known)
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: str, *_: int) -> str:
+    with Path(path).open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
 
 
 class _Parts:
