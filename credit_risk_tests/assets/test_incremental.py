@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 
@@ -33,6 +34,12 @@ def refresh(platform: Platform) -> dict[str, str]:
 def refresh_after(platform: Platform, tape: Tape) -> dict[str, str]:
     tape("another.csv", [{"loan_id": "L2"}])
     return refresh(platform)
+
+
+def written(result: dg.ExecuteInProcessResult, node: str, *names: str) -> list[Any]:
+    """What a step's commit counted."""
+    metadata = result.asset_materializations_for_node(node)[0].metadata
+    return [metadata[name].value for name in names]
 
 
 def test_the_same_content_under_another_name_is_ingested_once(platform: Platform, tape: Tape) -> None:
@@ -92,6 +99,10 @@ def test_a_change_file_updates_its_loans_alone_and_the_figures_follow(platform: 
     )
     result = run_job(platform)
     assert result.success
+    # The commits say so themselves: one row replaced, one new, and the month of the full tape left alone.
+    assert written(result, "silver__loans", "rows_updated", "rows_inserted") == [1, 1]
+    history = ("rows_updated", "rows_inserted", "files_replaced")
+    assert written(result, "silver__loan_history", *history) == [0, 2, 0]
     assert "silver/loans none_vanished" not in failed_checks(result)
     kinds = table_rows(platform, tables.LOAN_HISTORY).sort("loan_id", "as_of_date")["tape_kind"].to_list()
     assert kinds.count("changes") == 2
