@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from pyspark.sql import DataFrame
@@ -44,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 Outcome = Literal["ingested", "refused", "duplicate", "waiting"]
 
+ABANDONED_SECONDS = 86_400
 PROVENANCE = ("_source_file", "_source_sha256", "_row_number", "_ingested_at", "_run_id")
 _SPARK_TYPES = {"string": StringType(), "date": DateType(), "double": DoubleType(), "int": IntegerType()}
 _PROVENANCE_FIELDS = [
@@ -140,8 +143,7 @@ class Ingestion:
     def run(self) -> list[FileReport]:
         """Take every complete file; a file still being written waits for the next pass."""
         make_bronze_tables(self._lakehouse)
-        # Parts that a killed run left: nobody else writes this lake now.
-        shutil.rmtree(self._settings.staging_folder, ignore_errors=True)
+        self._clear_staging()
         known = known_contents(self._lakehouse)
         files = landed_files(self._settings)
         fresh = [file for file in files if fingerprint(file.path) not in known]
@@ -172,7 +174,7 @@ class Ingestion:
             return FileReport(file.name, file.kind, "duplicate", message)
         begun = self._begun_at(content)
         started = begun or datetime.now(UTC)
-        folder = self._settings.staging_folder / content[:16]
+        folder = self._parts / content[:16]
         shutil.rmtree(folder, ignore_errors=True)
         refusal: str | None = None
         try:
@@ -201,6 +203,22 @@ class Ingestion:
             # After its log row: a run that dies in between refuses it again under the same key.
             quarantine(self._settings, file.path, refusal)
         return report
+
+    @property
+    def _parts(self) -> Path:
+        return self._settings.staging_folder / "ingestion"
+
+    def _clear_staging(self) -> None:
+        """Remove the parts that a killed run left, for nobody else writes this lake now, and what a killed `land` did.
+
+        Translations and repairs in progress lie beside them and are left alone.
+        """
+        shutil.rmtree(self._parts, ignore_errors=True)
+        if self._settings.staging_folder.is_dir():
+            oldest = time.time() - ABANDONED_SECONDS
+            for folder in self._settings.staging_folder.iterdir():
+                if folder.stat().st_mtime < oldest:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _finished(self, file: LandedFile) -> None:
         """What becomes of a landed file whose content the lake holds."""

@@ -147,3 +147,15 @@ def test_a_landed_file_is_removed_also_by_the_run_after_the_one_that_died(
     assert not file.exists()
     assert table_rows(platform, tables.LOAN_TAPE).height == 1
     platform.close()
+
+
+def test_a_run_clears_what_killed_ones_left_and_no_translation_in_progress(platform: Platform) -> None:
+    staging = platform.settings.staging_folder
+    dead, old, busy = staging / "ingestion" / "abc", staging / "translate-old", staging / "translate-new"
+    for folder in (dead, old, busy):
+        folder.mkdir(parents=True)
+        (folder / "part.parquet").write_bytes(b"x")
+    two_days_ago = old.stat().st_mtime - 2 * 86_400
+    os.utime(old, (two_days_ago, two_days_ago))
+    Ingestion(platform.lakehouse, platform.settings, "run").run()
+    assert [path.name for path in staging.iterdir()] == ["translate-new"]
