@@ -146,7 +146,7 @@ def land(
 ) -> None:
     """Check that tapes can be read, translate foreign ones, and put them into the landing folder."""
     from credit_risk_assets.resources.ingestion import known_contents
-    from credit_risk_assets.resources.lakehouse import LakeLog
+    from credit_risk_assets.resources.lake_log import LakeLog
     from credit_risk_assets.resources.landing import land as put
     from credit_risk_assets.tape.intake import fingerprint
     from credit_risk_assets.tape.mapping import MappingError, load_mapping
@@ -277,7 +277,7 @@ def restore(
     to: Annotated[str | None, typer.Option(help="Take bronze and silver back to this time (UTC).")] = None,
 ) -> None:
     """List a table's versions, or take a table, or bronze and silver together, back to an earlier one."""
-    from credit_risk_assets.resources.lakehouse import LakehouseError
+    from credit_risk_assets.resources.lake_log import LakehouseError
     from credit_risk_assets.resources.restore import run_restore
     from credit_risk_assets.resources.writer_lock import LakeBusyError
 

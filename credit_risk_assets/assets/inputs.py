@@ -19,8 +19,9 @@ from credit_risk_assets.config.tables import (
     PORTFOLIO_KPIS,
     Table,
 )
+from credit_risk_assets.resources.commits import IdempotenceKey
 from credit_risk_assets.resources.ingestion import known_contents, waiting_files
-from credit_risk_assets.resources.lakehouse import IdempotenceKey, LakeLog
+from credit_risk_assets.resources.lake_log import LakeLog
 
 SILVER = "silver"
 CODE = {PORTFOLIO_KPIS.path: 1, DEVELOPMENT_SAMPLE.path: 1, MODEL_PERFORMANCE.path: 1, LOAN_SCORES.path: 1}

@@ -19,7 +19,8 @@ from credit_risk_assets.modelling.evaluate import BOOTSTRAP_REPLICATES
 from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE
 from credit_risk_assets.modelling.score import SCORE_SCHEMA, dump_model, make_scorer, scorer_columns
 from credit_risk_assets.modelling.train import TrainingResult, train_default_model
-from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse
+from credit_risk_assets.resources.commits import IdempotenceKey
+from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.mlflow import Registered, load_version, register, version_tags
 from credit_risk_assets.resources.platform import Platform
 

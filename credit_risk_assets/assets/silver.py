@@ -11,7 +11,8 @@ from credit_risk_assets.assets.inputs import NewFiles, new_files
 from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_HISTORY, LOAN_TAPE, LOANS, Table
 from credit_risk_assets.credit.loan_states import loan_states, newest_rows
-from credit_risk_assets.resources.lakehouse import Lakehouse, MergeCounts
+from credit_risk_assets.resources.commits import MergeCounts
+from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 
 

@@ -8,7 +8,7 @@ from credit_risk_assets.assets.inputs import sample_inputs
 from credit_risk_assets.checks.model import model_findings
 from credit_risk_assets.config.settings import ModelSettings
 from credit_risk_assets.config.tables import LOAN_HISTORY, MODEL_PERFORMANCE, QUALITY_RESULTS
-from credit_risk_assets.resources.lakehouse import LakeLog
+from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.notifications import Alert
 
 DRIFT_CHECK = "distribution_steady"

@@ -18,7 +18,7 @@ from credit_risk_assets.automation.progress import StepTimes, progress_logger
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
 from credit_risk_assets.resources.instance import open_instance
-from credit_risk_assets.resources.lakehouse import LakeLog
+from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.spark import engine_facts
 

@@ -12,7 +12,7 @@ from credit_risk_assets.automation.model_watch import drift_key, newest_model
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, QUALITY_RESULTS
 from credit_risk_assets.resources.ingestion import known_contents, waiting_files
-from credit_risk_assets.resources.lakehouse import LakeLog
+from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.landing import being_written
 from credit_risk_assets.resources.notifications import send_alert
 from credit_risk_assets.tape.intake import fingerprint

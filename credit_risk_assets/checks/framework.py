@@ -11,7 +11,8 @@ from pyspark.sql.types import BooleanType, LongType, StringType, StructField, St
 
 from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.config.tables import QUALITY_RESULTS, Table
-from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse
+from credit_risk_assets.resources.commits import IdempotenceKey
+from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 
 Severity = Literal["ERROR", "WARN"]

@@ -20,13 +20,8 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql import DataFrame
 
-from credit_risk_assets.resources.lakehouse import (
-    CommitLibrary,
-    IdempotenceKey,
-    LakehouseError,
-    MergeCounts,
-    _arrow_fields,
-)
+from credit_risk_assets.resources.commits import CommitLibrary, IdempotenceKey, MergeCounts, arrow_fields
+from credit_risk_assets.resources.lake_log import LakehouseError
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 REWRITE_SHARE = 0.2
@@ -48,7 +43,7 @@ class DeltaRsLibrary(CommitLibrary):
         metadata: str | None,
     ) -> None:
         """Append the frame or replace the table's rows by it, in one commit."""
-        fields = [f.with_nullable(True) for f in _arrow_fields(frame.schema)]
+        fields = [f.with_nullable(True) for f in arrow_fields(frame.schema)]
         schema = Schema.from_arrow(pa.schema(fields))
         actions = self._written_files(path, frame, partition_by)
         properties = _properties(key, metadata)

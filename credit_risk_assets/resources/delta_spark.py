@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from pyspark.sql import DataFrame
 
-from credit_risk_assets.resources.lakehouse import CommitLibrary, IdempotenceKey, MergeCounts
+from credit_risk_assets.resources.commits import CommitLibrary, IdempotenceKey, MergeCounts
 
 _TXN_APP = "spark.databricks.delta.write.txnAppId"
 _TXN_VERSION = "spark.databricks.delta.write.txnVersion"

@@ -27,7 +27,9 @@ from pyspark.sql.types import (
 
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_TAPE, REJECTED_RECORDS, Table
-from credit_risk_assets.resources.lakehouse import Commit, IdempotenceKey, Lakehouse, LakehouseError, LakeLog
+from credit_risk_assets.resources.commits import Commit, IdempotenceKey
+from credit_risk_assets.resources.lake_log import LakehouseError, LakeLog
+from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.landing import (
     LandedFile,
     file_identity,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import cached_property
 
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.resources.lakehouse import Lakehouse, LakeLog, open_lakehouse
+from credit_risk_assets.resources.lake_log import LakeLog
+from credit_risk_assets.resources.lakehouse import Lakehouse, open_lakehouse
 from credit_risk_assets.resources.writer_lock import WriterLock
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from typing import Any
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import INGESTION_LOG, REJECTED_RECORDS
 from credit_risk_assets.resources.ingestion import known_contents
-from credit_risk_assets.resources.lakehouse import LakeLog
+from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.landing import TapeKind, landed_files
 from credit_risk_assets.tape import contract
 from credit_risk_assets.tape.intake import fingerprint

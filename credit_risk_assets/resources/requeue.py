@@ -19,7 +19,7 @@ import polars as pl
 
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import LOAN_TAPE
-from credit_risk_assets.resources.lakehouse import LakeLog
+from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.landing import TapeKind, land
 from credit_risk_assets.resources.privacy import privacy_key
 from credit_risk_assets.resources.rejected import (

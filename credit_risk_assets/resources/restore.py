@@ -27,14 +27,8 @@ from credit_risk_assets.config.tables import (
     TABLES,
     Table,
 )
-from credit_risk_assets.resources.lakehouse import (
-    INPUTS_KEY,
-    NEVER,
-    LakehouseError,
-    LakeLog,
-    missing_files,
-    stored_files,
-)
+from credit_risk_assets.resources.commits import NEVER
+from credit_risk_assets.resources.lake_log import INPUTS_KEY, LakehouseError, LakeLog, missing_files, stored_files
 from credit_risk_assets.resources.landing import landed_files
 from credit_risk_assets.resources.writer_lock import WriterLock
 from credit_risk_assets.tape.intake import fingerprint

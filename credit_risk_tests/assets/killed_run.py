@@ -16,8 +16,9 @@ from typing import Any
 from deltalake import DeltaTable
 
 from credit_risk_assets.resources import ingestion
+from credit_risk_assets.resources.commits import IdempotenceKey
 from credit_risk_assets.resources.delta_rs import DeltaRsLibrary
-from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse
+from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_tests.conftest import make_settings, run_job
 

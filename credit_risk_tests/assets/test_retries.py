@@ -11,7 +11,8 @@ from deltalake.exceptions import CommitFailedError
 from credit_risk_assets.automation.failures import step_reason
 from credit_risk_assets.config.tables import LOAN_HISTORY, LOAN_TAPE
 from credit_risk_assets.definitions import build_defs
-from credit_risk_assets.resources.lakehouse import Lakehouse, LakehouseError
+from credit_risk_assets.resources.lake_log import LakehouseError
+from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_tests.conftest import Run, run_job, write_tape
 

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credit_risk_assets.config.tables import Table
-from credit_risk_assets.resources.lakehouse import IdempotenceKey, Lakehouse, LakehouseError, LakeLog, MergeCounts
+from credit_risk_assets.resources.commits import IdempotenceKey, MergeCounts
+from credit_risk_assets.resources.lake_log import LakehouseError, LakeLog
+from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 
 TABLE = Table("silver", "things", "Things.", ("kind",))

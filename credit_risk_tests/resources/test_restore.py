@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from credit_risk_assets.assets.inputs import stale_tables
 from credit_risk_assets.config import tables
 from credit_risk_assets.resources import restore as restoring
-from credit_risk_assets.resources.lakehouse import LakehouseError, LakeLog
+from credit_risk_assets.resources.lake_log import LakehouseError, LakeLog
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.restore import restore_lake, restore_table, run_restore
 from credit_risk_tests.conftest import Run, failed_checks, run_job, table_rows

@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from deltalake.exceptions import CommitFailedError, SchemaMismatchError
 from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 
-from credit_risk_assets.resources.lakehouse import LakehouseError
+from credit_risk_assets.resources.lake_log import LakehouseError
 from credit_risk_assets.resources.transient import is_transient, one_line
 from credit_risk_assets.tape.readers import TapeRefused
 
