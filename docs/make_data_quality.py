@@ -33,7 +33,7 @@ customer id. It stands in the Dagster UI on the asset's check, and with its hist
 (`details` holds both tables as JSON).
 
 - **ERROR, stops**: nothing that comes after the step runs, so the last sound figures stay.
-- **ERROR**: the run goes on with what is sound, and ends as failed.
+- **ERROR**: the run goes on with what is sound; `credit-risk refresh` ends with exit code 1, and the alert is an ERROR.
 - **WARN**: the run goes on; somebody should look.
 
 A table whose checks cannot be measured fails its step under its own name; the findings of the others are kept.

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
 from credit_risk_assets.checks.framework import (
     EXAMPLES,
     Check,
     CheckedTable,
     Finding,
+    Row,
     counted,
     error_of,
     tied,
     warn_of,
 )
-from credit_risk_assets.checks.rules import RowRule, aggregates, rule_counts, rule_findings
+from credit_risk_assets.checks.rules import RowRule, aggregates, example_rows, rule_counts, rule_findings
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import INGESTION_LOG, REJECTED_RECORDS
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
+from credit_risk_assets.resources.rejected import kind_of_reason
 
 LOG_TIES = error_of(
     INGESTION_LOG,
@@ -72,10 +77,14 @@ REJECTED_SHARE = warn_of(
     "rejected_share",
     "Few rows of the newest run were rejected.",
     "The rows are in bronze/rejected_records with every reason; the rest of each file was taken: "
-    "mend them at the source and land them again.",
+    "repair them with `credit-risk requeue`, or ask for the rows again.",
 )
 REJECTED_CHECKS: tuple[Check, ...] = (REJECTED_TIE, REJECTED_REASONED, REJECTED_PSEUDONYMS, REJECTED_SHARE)
 
+REASONS_SHOWN = 10
+"""Reasons of the newest run that the check of the rejected share lists, the most frequent first."""
+WORDINGS_READ = 10_000
+"""Reasons quote the row's value: a spoilt column has as many wordings as rows, and the frequent ones tell enough."""
 _CUSTOMER = "get_json_object(raw, '$.customer_id')"
 REJECTED_RULES = [
     RowRule(REJECTED_REASONED, ("reasons",), "coalesce(size(reasons), 0) < 1", "one reason or more"),
@@ -160,6 +169,8 @@ def rejected_findings(lakehouse: Lakehouse, settings: Settings) -> list[Finding]
     newest = newest_run(log)
     read, refused = (sum(row[name] for row in newest) for name in ("rows_read", "rows_rejected"))
     share, limit = (refused / read if read else 0.0), settings.quality.max_rejected_share
+    contents = [row["source_sha256"] for row in newest if row["rows_rejected"]]
+    of_newest = rejected.where(F.col("_source_sha256").isin(contents))
     return [
         tied(
             REJECTED_TIE,
@@ -175,9 +186,27 @@ def rejected_findings(lakehouse: Lakehouse, settings: Settings) -> list[Finding]
             f"at most {limit:.1%}",
             refused,
             read,
-            details=[_file(row, "rows_read", "rows_rejected") for row in newest if row["rows_rejected"]],
+            details=_reasons(of_newest) if contents else (),
+            examples=_rejected_rows(lakehouse, of_newest) if share > limit else (),
         ),
     ]
+
+
+def _reasons(rejected: DataFrame) -> list[Row]:
+    """How many rows each reason rejected in each file; a row with two reasons counts for both."""
+    reasons = rejected.select(F.col("_source_file").alias("file"), F.explode("reasons").alias("reason"))
+    wordings = reasons.groupBy("file", "reason").agg(F.count(F.lit(1)).alias("rows"))
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in wordings.orderBy(F.desc("rows"), "file", "reason").limit(WORDINGS_READ).collect():
+        counts[kind_of_reason(row["reason"]), row["file"]] += row["rows"]
+    most = counts.most_common(REASONS_SHOWN)
+    return [{"reason": reason, "file": file, "rows": rows} for (reason, file), rows in most]
+
+
+def _rejected_rows(lakehouse: Lakehouse, rejected: DataFrame) -> list[Row]:
+    named = F.coalesce("loan_id", F.lit("(no loan id)"))
+    shown = rejected.withColumn("loan_id", named).withColumn("reasons", F.concat_ws("; ", "reasons"))
+    return example_rows(lakehouse, shown, ["reasons"])
 
 
 def _measure_log(platform: Platform) -> list[Finding]:

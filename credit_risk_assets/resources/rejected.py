@@ -154,7 +154,7 @@ def of_source(records: list[RejectedRecord], source: str | None) -> list[Rejecte
     return [record for record in records if source in (None, record.source_file)]
 
 
-def _kind_of_reason(reason: str) -> str:
+def kind_of_reason(reason: str) -> str:
     """A reason without the row's values, so that rows of the same reason can be counted together."""
     found, _, expected = reason.rpartition(": expected ")
     if found.endswith(" fields"):
@@ -174,7 +174,7 @@ def summary(settings: Settings) -> list[str]:
     for source in dict.fromkeys(record.source_file for record in rows.open):
         mine = [record for record in rows.open if record.source_file == source]
         lines.append(f"  {source}: {len(mine):,} rows")
-        counts = Counter(_kind_of_reason(reason) for record in mine for reason in record.reasons)
+        counts = Counter(kind_of_reason(reason) for record in mine for reason in record.reasons)
         lines += [f"    {count:>7,}  {reason}" for reason, count in counts.most_common()]
     unsplit = [record for record in rows.open if record.is_line]
     if unsplit:

@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from credit_risk_assets.checks import ingestion
 from credit_risk_assets.config import tables
 from credit_risk_assets.resources.ingestion import Ingestion
 from credit_risk_assets.resources.platform import Platform
@@ -156,6 +157,13 @@ def test_bad_rows_are_kept_with_reasons_and_the_rest_goes_on(platform: Platform,
         out.write("only,three,fields\n")
     failed = refresh(platform)
     assert failed["bronze/rejected_records rejected_share"] == "WARN"
+    findings = ingestion.rejected_findings(platform.lakehouse, platform.settings)
+    (shown,) = [finding for finding in findings if finding.check == ingestion.REJECTED_SHARE]
+    assert {row["rows"] for row in shown.details} == {1}
+    assert len(shown.details) == 3
+    assert {row["row"]: row["loan_id"] for row in shown.examples} == {2: "L2", 3: "L3", 4: "(no loan id)"}
+    assert "loan_amount: expected more than 0 currency" in [row["reason"] for row in shown.details]
+    assert all(row["reasons"] for row in shown.examples)
     rejected = table_rows(platform, tables.REJECTED_RECORDS).sort("_row_number")
     assert rejected["_row_number"].to_list() == [2, 3, 4]
     assert rejected["loan_id"].to_list() == ["L2", "L3", None]
