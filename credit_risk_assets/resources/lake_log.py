@@ -93,6 +93,10 @@ class LakeLog:
         """Rows in the table, from the commit log's statistics alone."""
         return int(self._delta(table).count()) if self.exists(table) else 0
 
+    def row_count_at(self, table: Table, version: int) -> int:
+        """Rows in an earlier version of the table, from the commit log's statistics alone."""
+        return int(DeltaTable(self.path(table), version=version).count())
+
     def columns(self, table: Table) -> list[str]:
         """The table's column names in order."""
         return [f.name for f in self._delta(table).schema().fields]

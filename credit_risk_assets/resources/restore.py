@@ -67,11 +67,9 @@ def restore_lake(lake: LakeLog, moment: datetime) -> list[Restored]:
     younger than the moment, or files of that time have been vacuumed.
     """
     log_version = _version_at(lake, INGESTION_LOG, moment)
-    logged_at = next(v.committed_at for v in lake.history(INGESTION_LOG) if v.version == log_version)
-    rows = lake.rows_at(INGESTION_LOG, ["source_sha256", "rows_accepted", "table_version"], log_version)
-    tape_version = max((row["table_version"] for row in rows if row["rows_accepted"]), default=0)
-    # A file's rejected rows are committed before its log row, those of the next file after it.
-    rejected_version = _version_at(lake, REJECTED_RECORDS, logged_at)
+    rows = lake.rows_at(INGESTION_LOG, ["rows_accepted", "rows_rejected"], log_version)
+    tape_version = _version_holding(lake, LOAN_TAPE, sum(row["rows_accepted"] for row in rows), moment)
+    rejected_version = _version_holding(lake, REJECTED_RECORDS, sum(row["rows_rejected"] for row in rows), moment)
     wanted: list[tuple[Table, int | None]] = [
         (LOAN_TAPE, tape_version),
         (REJECTED_RECORDS, rejected_version),
@@ -96,6 +94,17 @@ def _version_at(lake: LakeLog, table: Table, moment: datetime) -> int:
             f"{first:%Y-%m-%d %H:%M:%S} on; `credit-risk restore {table.path}` lists the versions"
         )
     return max(found)
+
+
+def _version_holding(lake: LakeLog, table: Table, rows: int, moment: datetime) -> int:
+    """The newest version at a moment that ties with the log: rows of a file that was not logged yet do not count."""
+    for entry in lake.history(table):
+        if entry.committed_at <= moment and lake.row_count_at(table, entry.version) == rows:
+            return entry.version
+    raise LakehouseError(
+        f"{table.path}: no version with the {rows:,} rows that the log tells at {moment:%Y-%m-%d %H:%M:%S} UTC: "
+        f"expected one within the retention time; `credit-risk restore {table.path}` lists the versions"
+    )
 
 
 def _silver_version(lake: LakeLog, table: Table, bronze_version: int) -> int | None:

@@ -27,8 +27,8 @@ TIES = {
 }
 
 
-def refresh(platform: Platform) -> None:
-    result = run_job(platform)
+def refresh(platform: Platform, job: str = "refresh_lake") -> None:
+    result = run_job(platform, job)
     assert result.success
     assert not TIES & set(failed_checks(result))
 
@@ -73,7 +73,7 @@ def test_a_silver_table_goes_back_and_catches_up(three_files: Platform) -> None:
         done = restore_table(platform.lake_log, table, 0)
         assert (done.version, platform.lake_log.row_count(table)) == (0, 5)
         assert stale_tables(platform.lake_log, platform.settings)
-        refresh(platform)
+        refresh(platform, "main")
         for name, rows in facts(platform).items():
             assert rows.equals(expected[name]), (table.path, name)
     assert stale_tables(platform.lake_log, platform.settings) == []
@@ -97,7 +97,7 @@ def test_bronze_and_silver_go_back_together_and_a_file_that_stays_away_is_gone(t
     assert table_rows(platform, tables.LOAN_TAPE).height == 5
     assert table_rows(platform, tables.REJECTED_RECORDS).height == 1
     assert table_rows(platform, tables.LOANS)["outstanding_balance"].to_list() == [6000.25] * 5
-    refresh(platform)
+    refresh(platform, "main")
     log = table_rows(platform, tables.INGESTION_LOG)
     assert sorted(log["source_file"].to_list()) == ["1_full.csv", "changes/3_more.csv"]
     assert sorted(table_rows(platform, tables.LOANS)["loan_id"]) == ["L0", "L1", "L2", "L3", "L4", "NEW"]
@@ -119,6 +119,22 @@ def test_a_time_between_two_files_of_one_run_empties_the_silver_that_had_neither
     refresh(platform)
     for name, rows in facts(platform).items():
         assert rows.equals(expected[name]), name
+
+
+def test_a_lake_that_went_back_can_go_back_to_that_time_again(three_files: Platform, tape: Tape) -> None:
+    platform = three_files
+    (platform.settings.landing_folder / "2_wrong.csv").unlink()
+    (platform.settings.changes_folder / "3_more.csv").unlink()
+    restore_lake(platform.lake_log, logged_at(platform, 1))
+    gone_back = datetime.now(UTC)
+    tape("4_next.csv", [{"loan_id": "L4", "as_of_date": "2026-11-18"}, {"loan_id": "B4", "term_months": "0"}])
+    refresh(platform)
+    restore_lake(platform.lake_log, gone_back)
+    assert table_rows(platform, tables.LOAN_TAPE).height == 5
+    assert table_rows(platform, tables.REJECTED_RECORDS)["loan_id"].to_list() == ["BAD"]
+    refresh(platform)
+    assert table_rows(platform, tables.LOAN_TAPE).height == 6
+    assert sorted(table_rows(platform, tables.REJECTED_RECORDS)["loan_id"].to_list()) == ["B4", "BAD"]
 
 
 @pytest.mark.parametrize("dies_after", [1, 2, 3, 4])
