@@ -64,7 +64,7 @@ def _line(evaluation: dg.AssetCheckEvaluation) -> str:
     observed = _fact(evaluation, "observed", evaluation.description or "failed")
     expected = _fact(evaluation, "expected", "")
     failed, total = _fact(evaluation, "failed_rows", 0), _fact(evaluation, "total_rows", 0)
-    rows = f" ({failed:,} of {total:,} rows)" if total else f" ({failed:,} rows)" if failed else ""
+    rows = f" ({failed:,} of {total:,} rows)" if failed and total else f" ({failed:,} rows)" if failed else ""
     wanted = f": expected {expected}" if expected else ""
     text = " ".join(f"{observed}{wanted}".split())
     return f"{evaluation.severity.value} {_name(evaluation)}: {text}{rows}"
