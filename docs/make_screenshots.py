@@ -181,7 +181,7 @@ def take_dirty_tape(browser: Browser, webserver: list[str], out: Path) -> None:
 
 def take_asset_graph(browser: Browser, base: str, out: Path) -> None:
     """Dagster's lineage of all assets, every group opened."""
-    page = open_page(browser, f"{base}/asset-groups/", 1640, 1290, "light")
+    page = open_page(browser, f"{base}/asset-groups/", 1640, 1460, "light")
     page.locator("svg foreignObject").first.wait_for(timeout=90_000)
     skip_welcome(page)
     page.get_by_text("Hide navigation").click()
