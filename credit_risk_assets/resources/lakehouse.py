@@ -47,13 +47,18 @@ class Lakehouse(LakeLog):
 
         The first append makes the table. Raises `LakehouseError` where the schemas differ.
         """
-        if key and (known := self.sequence(table, key.application)) is not None and known >= key.sequence:
+        if key and self._holds(table, key):
             return Commit(self._delta(table).version(), skipped=True)
         frame = self._guarded(table, frame)
         self._library.write(
             self.path(table), frame, mode="append", partition_by=table.partition_by, key=key, metadata=_stated(inputs)
         )
         return Commit(self._delta(table).version())
+
+    def _holds(self, table: Table, key: IdempotenceKey) -> bool:
+        """Whether the table knows the commit of a key, or a later one of the same application."""
+        known = self.sequence(table, key.application)
+        return known is not None and known >= key.sequence
 
     def overwrite(self, table: Table, frame: DataFrame, *, inputs: dict[str, Any] | None = None) -> Commit:
         """Replace all rows in one commit, unless the table was already computed from the same inputs.
@@ -82,7 +87,7 @@ class Lakehouse(LakeLog):
         if not self.exists(table):
             commit = self.append(table, frame, key=key)
             return commit, MergeCounts(inserted=self.row_count(table), files_added=self.size_bytes(table)[0])
-        if key and (known := self.sequence(table, key.application)) is not None and known >= key.sequence:
+        if key and self._holds(table, key):
             return Commit(self._delta(table).version(), skipped=True), MergeCounts()
         frame = self._guarded(table, frame)
         counts = self._library.merge(self.path(table), frame, on=on, key=key)

@@ -57,6 +57,7 @@ def restore_table(lake: LakeLog, table: Table, version: int) -> Restored:
             f"{table.path}: the bronze tables tie with each other: expected them to go back together; "
             "use `credit-risk restore --to TIME`"
         )
+    _assert_files_exist(lake, table, version)
     return _restore(lake, table, version)
 
 
@@ -138,7 +139,6 @@ def _restore(lake: LakeLog, table: Table, version: int | None) -> Restored:
         forgotten = [Transaction(name, NEVER) for name in sorted(_applications_since(delta, -1))]
         delta.delete(commit_properties=CommitProperties(app_transactions=forgotten))
         return Restored(table, None, DeltaTable(lake.path(table)).version())
-    _assert_files_exist(lake, table, version)
     if version != delta.version():
         then = DeltaTable(lake.path(table), version=version)
         memory = [
@@ -210,9 +210,7 @@ _SHOWN = {
 
 def _told(settings: Settings, restore: Callable[[], list[Restored]], lake: LakeLog) -> Iterator[str]:
     lock = WriterLock(settings.lake)
-    said: list[str] = []
-    lock.acquire(said.append)
-    yield from said
+    lock.acquire()  # it says itself for whom it waits, while it waits
     try:
         before = lake.rows(INGESTION_LOG, ["source_sha256", "source_file", "outcome"])
         done = restore()
