@@ -48,7 +48,7 @@ format: $(READY) ## mend the layout of the code
 	@$(BIN)/ruff format .
 
 lock: ## pin the dependencies again
-	@$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade --no-annotate --no-header \
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra server --upgrade --no-annotate --no-header \
 	  --quiet pyproject.toml -o requirements.lock
 
 clean: ## remove the environment; the home with its lake stays
