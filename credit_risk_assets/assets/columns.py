@@ -123,5 +123,5 @@ _TABLES: dict[str, Mapping[str, str]] = {
 
 def describe(table: Table, column: str) -> str | None:
     """What a column of a table says; None where nobody has said it yet."""
-    known = _TABLES[table.path].get(column)
+    known = table.columns.get(column) or _TABLES.get(table.path, {}).get(column)
     return EXTRA_COLUMN if known is None and table in TAPED else known

@@ -9,30 +9,17 @@ import dagster as dg
 
 from credit_risk_assets.automation.jobs import MODEL_KEY
 from credit_risk_assets.config.settings import ScheduleSettings
-from credit_risk_assets.config.tables import (
-    DEVELOPMENT_SAMPLE,
-    INGESTION_LOG,
-    LOAN_HISTORY,
-    LOAN_SCORES,
-    LOAN_TAPE,
-    LOANS,
-    MODEL_PERFORMANCE,
-    PORTFOLIO_CUBE,
-    PORTFOLIO_KPIS,
-    QUALITY_RESULTS,
-    REJECTED_RECORDS,
-)
+from credit_risk_assets.config.tables import TABLES
 
 
 def _hours(settings: ScheduleSettings) -> dict[dg.AssetKey, float]:
-    # Every job closes the register of check results, so it is as fresh as the most frequent one.
-    lake = (LOAN_TAPE, REJECTED_RECORDS, INGESTION_LOG, LOAN_HISTORY, LOANS, QUALITY_RESULTS)
-    gold = (PORTFOLIO_KPIS, PORTFOLIO_CUBE, LOAN_SCORES)
-    model = (DEVELOPMENT_SAMPLE, MODEL_PERFORMANCE)
+    allowed = {
+        "lake": settings.lake_fresh_hours,
+        "gold": settings.gold_fresh_hours,
+        "model": settings.model_fresh_hours,
+    }
     return {
-        **{dg.AssetKey(table.key): settings.lake_fresh_hours for table in lake},
-        **{dg.AssetKey(table.key): settings.gold_fresh_hours for table in gold},
-        **{dg.AssetKey(table.key): settings.model_fresh_hours for table in model},
+        **{dg.AssetKey(table.key): allowed[table.cadence] for table in TABLES},
         MODEL_KEY: settings.model_fresh_hours,
     }
 

@@ -4,20 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from credit_risk_assets.config.tables import (
-    DEVELOPMENT_SAMPLE,
-    INGESTION_LOG,
-    LOAN_HISTORY,
-    LOAN_SCORES,
-    LOAN_TAPE,
-    LOANS,
-    MODEL_PERFORMANCE,
-    PORTFOLIO_CUBE,
-    PORTFOLIO_KPIS,
-    QUALITY_RESULTS,
-    REJECTED_RECORDS,
-    Table,
-)
+from credit_risk_assets.config.tables import LOAN_SCORES, QUALITY_RESULTS, TABLES, Cadence, Table
 
 MODEL_KEY = dg.AssetKey(["default_model"])
 
@@ -26,29 +13,33 @@ def _selection(*tables: Table) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*[dg.AssetKey(table.key) for table in tables])
 
 
-LAKE = _selection(LOAN_TAPE, REJECTED_RECORDS, INGESTION_LOG, LOAN_HISTORY, LOANS)
-PORTFOLIO = _selection(PORTFOLIO_KPIS, PORTFOLIO_CUBE)
-MODEL = _selection(DEVELOPMENT_SAMPLE, MODEL_PERFORMANCE, LOAN_SCORES) | dg.AssetSelection.assets(MODEL_KEY)
+def _cadence(cadence: Cadence) -> dg.AssetSelection:
+    return _selection(*[table for table in TABLES if table.cadence == cadence])
+
+
+LAKE = _cadence("lake")
+PORTFOLIO = _cadence("gold")
+MODEL = _cadence("model") | dg.AssetSelection.assets(MODEL_KEY)
 RESULTS = _selection(QUALITY_RESULTS)
 
 main_job = dg.define_asset_job(
     "main",
-    selection=LAKE | PORTFOLIO | MODEL | RESULTS,
+    selection=LAKE | PORTFOLIO | MODEL,
     description="Everything: landed files to scores, with every check.",
 )
 lake_job = dg.define_asset_job(
     "refresh_lake",
-    selection=LAKE | RESULTS,
+    selection=LAKE,
     description="Landed files to bronze and silver, with their checks.",
 )
 gold_job = dg.define_asset_job(
     "refresh_gold",
-    selection=PORTFOLIO | _selection(LOAN_SCORES) | RESULTS,
+    selection=PORTFOLIO | RESULTS,
     description="Key figures, cube and scores from silver as it stands.",
 )
 model_job = dg.define_asset_job(
     "train_model",
-    selection=MODEL | RESULTS,
+    selection=MODEL | _selection(LOAN_SCORES) | RESULTS,
     description="Development sample, default model, its performance, and the scores of its champion.",
 )
 maintenance_job = dg.define_asset_job(
