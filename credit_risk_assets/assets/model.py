@@ -18,7 +18,7 @@ from credit_risk_assets.credit.portfolio import ON_BOOK_SQL
 from credit_risk_assets.modelling.evaluate import BOOTSTRAP_REPLICATES
 from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE
 from credit_risk_assets.modelling.score import SCORE_SCHEMA, dump_model, make_scorer, scorer_columns
-from credit_risk_assets.modelling.train import TrainingResult, train_default_model
+from credit_risk_assets.modelling.train import TrainingResult, analysed_columns, train_default_model
 from credit_risk_assets.resources.commits import IdempotenceKey
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.mlflow import Registered, load_version, register, version_tags
@@ -42,6 +42,7 @@ def training_frame(lakehouse: Lakehouse) -> Any:
     """The columns of the development sample that training reads, as an Arrow table."""
     keys = ["loan_id", "customer_id", OBSERVATION_DATE, LABEL]
     names = [feature.name for feature in model_features() if feature.name not in keys]
+    names += [name for name in analysed_columns() if name not in keys]
     return lakehouse.read(DEVELOPMENT_SAMPLE).select(*keys, *names).toArrow()
 
 

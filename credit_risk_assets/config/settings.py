@@ -76,12 +76,15 @@ class ModelSettings(_Section):
     subsample: float = Field(0.9, gt=0, le=1)
     colsample_bytree: float = Field(0.8, gt=0, le=1)
     balance_classes: bool = True
+    monotone: Literal["business", "none"] = "business"
     calibration: Literal["platt", "isotonic"] = "platt"
     seed: int = 20_240_131
     threads: int = Field(2, ge=1)
     minimum_auc: float = Field(0.70, ge=0.5, le=1)
     maximum_auc: float = Field(0.95, ge=0.5, le=1)
     maximum_single_feature_auc: float = Field(0.95, ge=0.5, le=1)
+    cost_lgd: float = Field(0.55, gt=0, le=1)
+    cost_margin: float = Field(0.10, gt=0, le=1)
     minimum_sample_loans: int = Field(2_000, ge=100)
     minimum_defaults: int = Field(100, ge=10)
     maximum_ece: float = Field(0.03, gt=0, le=1)

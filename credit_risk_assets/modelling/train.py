@@ -26,7 +26,7 @@ from credit_risk_assets.modelling.boosting import (
 from credit_risk_assets.modelling.calibrate import fit_calibrator
 from credit_risk_assets.modelling.encode import Encoders, fit_encoders
 from credit_risk_assets.modelling.errors import ModelDataError
-from credit_risk_assets.modelling.evaluate import Metric, choose_threshold, evaluate, leak_findings
+from credit_risk_assets.modelling.evaluate import Metric, choose_threshold_by_cost, evaluate, leak_findings
 from credit_risk_assets.modelling.frames import Frame, as_frame
 from credit_risk_assets.modelling.linear import mean_of
 from credit_risk_assets.modelling.model import DefaultModel, monotone_directions
@@ -34,6 +34,8 @@ from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE
 
 TEST_BUCKETS = 5
 """Without a second observation date one customer in this many is kept for the test."""
+ANALYSED = ("score_band", "dpd_bucket", "risk_category", "origination_quarter", "lgd_estimate")
+"""Columns that no model reads and that its validation groups by, beside the protected ones."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class TrainingResult:
     """The default model of the platform with everything its validation and registration need.
 
     `metrics` are keyed by data set: `out_of_time` (or `out_of_sample` where the sample has one observation
-    date), `calibration` (rows as predicted by the member that had left them out) and `train`.
+    date), `calibration` (rows as predicted by the member that had left them out) and `train`. `development` and
+    `tested` are the sample's rows with their keys, the model's features and, where the sample has them, what the
+    validation groups by; `label` and `predicted` belong to `tested`.
     """
 
     model: DefaultModel
@@ -75,6 +79,10 @@ class TrainingResult:
     leaks: list[str]
     label: NDArray[np.int64]
     predicted: NDArray[np.float64]
+    trained: Fit
+    development: pl.DataFrame
+    development_label: NDArray[np.int64]
+    tested: pl.DataFrame
 
     @property
     def test_metrics(self) -> dict[str, Metric]:
@@ -138,7 +146,7 @@ def fit(
         calibrator=calibrator,
         columns=tuple(columns),
         usual=_medians(matrix),
-        threshold=choose_threshold(label[known], held_out[known]),
+        threshold=choose_threshold_by_cost(label[known], held_out[known], settings.cost_lgd, settings.cost_margin),
         rating_bounds=settings.rating_pd_bounds,
     )
     return Fit(model, encoders, members, folds, held_out)
@@ -158,7 +166,6 @@ def train_default_model(
     settings: ModelSettings,
     *,
     features: Sequence[Feature] | None = None,
-    directions: dict[str, int] | None = None,
     replicates: int = 0,
 ) -> TrainingResult:
     """Train on the older observation dates and test on the newest, which decides nothing.
@@ -176,7 +183,8 @@ def train_default_model(
     missing = [name for name in (*keys, *names) if name not in table.columns]
     if missing:
         raise ModelDataError(f"development sample: the columns {', '.join(missing)} are missing")
-    table = table.select(*keys, *names).sort(OBSERVATION_DATE, "loan_id")
+    grouped = [name for name in analysed_columns() if name in table.columns and name not in names]
+    table = table.select(*keys, *names, *grouped).sort(OBSERVATION_DATE, "loan_id")
     label = table[LABEL].to_numpy().astype(np.int64)
     _check_size(label, settings)
 
@@ -197,7 +205,7 @@ def train_default_model(
         settings,
         groups=development["customer_id"].to_numpy(),
         text=[feature.name for feature in chosen if feature.type == "string"],
-        directions=directions,
+        directions=business_directions(names) if settings.monotone == "business" else None,
     )
     matrix = trained.encoders.transform(held)
     predicted = trained.model.probability(matrix)
@@ -213,6 +221,10 @@ def train_default_model(
         leaks=leak_findings(matrix, names, label[test_rows], metrics[test_set]["auc"].value, settings),
         label=label[test_rows],
         predicted=predicted,
+        trained=trained,
+        development=development,
+        development_label=label[rows],
+        tested=held,
     )
 
 
@@ -256,6 +268,13 @@ def _metrics(
         "calibration": evaluate(label[rows][known], trained.held_out[known], model.threshold, bounds=bounds),
         "train": evaluate(label[rows], fitted, model.threshold, bounds=bounds),
     }
+
+
+def analysed_columns() -> tuple[str, ...]:
+    """What the validation reads beside the model's features: the protected ones and the groups."""
+    used = {feature.name for feature in model_features()}
+    protected = [feature.name for feature in model_features(protected=True) if feature.name not in used]
+    return (*protected, *ANALYSED)
 
 
 def business_directions(columns: Sequence[str]) -> dict[str, int]:

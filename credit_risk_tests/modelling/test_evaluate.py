@@ -13,6 +13,8 @@ from credit_risk_assets.config.settings import ModelSettings, read_settings
 from credit_risk_assets.modelling.errors import ModelDataError
 from credit_risk_assets.modelling.evaluate import (
     choose_threshold,
+    choose_threshold_by_cost,
+    delong_difference,
     delong_interval,
     evaluate,
     grade_tests,
@@ -132,3 +134,36 @@ def test_what_cannot_be_judged_is_refused(label: list[int], pds: list[float], me
 def test_default_bounds_are_those_used_here() -> None:
     model: ModelSettings = read_settings().model
     assert model.rating_pd_bounds == BOUNDS
+
+
+def test_the_threshold_costs_least_and_lies_near_margin_over_margin_plus_lgd() -> None:
+    rng = np.random.default_rng(3)
+    pds = rng.beta(1, 8, 60_000)
+    label = (rng.random(60_000) < pds).astype(np.int64)
+    threshold = choose_threshold_by_cost(label, pds, lgd=0.5, margin=0.1)
+
+    def cost(cut: float) -> float:
+        return float((label * 0.5)[pds < cut].sum() + ((1 - label) * 0.1)[pds >= cut].sum())
+
+    assert threshold == pytest.approx(0.1 / 0.6, abs=0.04)
+    assert cost(threshold) <= min(cost(cut) for cut in np.linspace(0.01, 0.9, 90))
+    assert choose_threshold_by_cost(label, pds, lgd=0.01, margin=1.0) == 1.0
+
+
+def test_the_paired_interval_of_two_aucs_knows_that_they_share_rows() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.normal(size=8_000)
+    label = (rng.random(8_000) < 1 / (1 + np.exp(2 - truth))).astype(np.int64)
+    better = truth + rng.normal(0, 0.5, 8_000)
+    worse = better + rng.normal(0, 0.4, 8_000)
+    found = delong_difference(label, better, worse)
+    first, second = delong_interval(label, better), delong_interval(label, worse)
+    assert found.value == pytest.approx(first.value - second.value, abs=1e-12)
+    assert found.lower is not None
+    assert found.upper is not None
+    assert found.lower > 0
+    assert found.upper - found.lower < 0.6 * ((first.upper or 1) - (first.lower or 0))
+    mirrored = delong_difference(label, worse, better)
+    assert mirrored.lower == pytest.approx(-found.upper)
+    same = delong_difference(label, better, better)
+    assert (same.value, same.lower, same.upper) == (0.0, 0.0, 0.0)
