@@ -147,7 +147,7 @@ def test_the_threshold_costs_least_and_lies_near_margin_over_margin_plus_lgd() -
 
     assert threshold == pytest.approx(0.1 / 0.6, abs=0.04)
     assert cost(threshold) <= min(cost(cut) for cut in np.linspace(0.01, 0.9, 90))
-    assert choose_threshold_by_cost(label, pds, lgd=0.01, margin=1.0) == 1.0
+    assert choose_threshold_by_cost([0, 1], [0.9, 0.1], lgd=0.1, margin=0.5) == 1.0, "no decline pays"
 
 
 def test_the_paired_interval_of_two_aucs_knows_that_they_share_rows() -> None:
