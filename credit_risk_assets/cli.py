@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from credit_risk_assets.config.settings import Settings, SettingsError, load_settings
+from credit_risk_assets.commands import model, simulate
+from credit_risk_assets.commands.console import console, current_settings, errors, fail
+from credit_risk_assets.config.settings import SettingsError
 
 app = typer.Typer(
     name="credit-risk",
@@ -21,119 +21,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-DEMO_LOANS = 50_000
-SEED = 20_240_131
-
-
-def _fail(message: str) -> typer.Exit:
-    errors.print(f"error {message}", markup=False)
-    return typer.Exit(1)
-
-
-def _settings() -> Settings:
-    return load_settings()
-
-
-def _as_of(value: str | None) -> date:
-    if value is None:
-        return datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
-    try:
-        return date.fromisoformat(value)
-    except ValueError:
-        raise _fail(f"--as-of {value!r}: expected a date as yyyy-mm-dd") from None
-
-
-simulate_app = typer.Typer(help="Write the yearly tapes of a simulated portfolio, or continue it in change files.")
-app.add_typer(simulate_app, name="simulate")
-
-
-@simulate_app.callback(invoke_without_command=True)
-def simulate(
-    context: typer.Context,
-    out: Annotated[Path | None, typer.Option(help="Folder for the tapes.")] = None,
-    loans: Annotated[int, typer.Option(min=1, help="Loans on the latest tape.")] = DEMO_LOANS,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = SEED,
-    as_of: Annotated[str | None, typer.Option(help="Latest as-of date; by default the last month-end.")] = None,
-    tapes: Annotated[int, typer.Option(min=1, max=6, help="Yearly tapes.")] = 3,
-    format: Annotated[Literal["csv", "parquet"], typer.Option(help="File format.")] = "csv",
-    parts: Annotated[int, typer.Option(min=1, help="Files for each tape.")] = 1,
-    truth: Annotated[Path | None, typer.Option(help="Folder for the true PD and LGD, apart from the tapes.")] = None,
-    defects: Annotated[Path | None, typer.Option(help="YAML file of defects to inject (CSV tapes only).")] = None,
-    report: Annotated[bool, typer.Option(help="Measure the portfolio against its targets instead.")] = False,
-) -> None:
-    """Write the yearly tapes of a simulated portfolio, and a sample of 1,000 loans."""
-    if context.invoked_subcommand is not None:
-        return
-    from credit_risk_assets.tape.simulate import SimulationError
-    from credit_risk_assets.tape.simulate import simulate as write_tapes
-
-    began = time.monotonic()
-    if report:
-        from credit_risk_assets.tape.simulation.report import report as measure
-
-        console.print(f"measuring {loans:,} loans of seed {seed} against the targets …")
-        try:
-            measured = measure(loans, seed=seed, as_of=_as_of(as_of))
-        except SimulationError as error:
-            raise _fail(str(error)) from None
-        console.print("\n".join(measured.lines()), markup=False)
-        if not measured.holds:
-            raise typer.Exit(1)
-        return
-    if out is None:
-        raise _fail("--out: expected a folder for the tapes")
-    try:
-        result = write_tapes(
-            loans,
-            out,
-            seed=seed,
-            as_of=_as_of(as_of),
-            tapes=tapes,
-            format=format,
-            parts=parts,
-            truth=truth,
-            defects=defects,
-        )
-    except SimulationError as error:
-        raise _fail(str(error)) from None
-    except OSError as error:
-        raise _fail(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
-    for day, rows in sorted(result.rows.items()):
-        rate = result.default_rates.get(day)
-        shown = f", {rate:.1%} default within the next twelve months" if rate is not None else ""
-        console.print(f"  {day}  {rows:>10,} loans{shown}")
-    console.print(f"{len(result.files)} files in {out} ({time.monotonic() - began:.1f} s)", markup=False)
-    if result.truth_files:
-        console.print(f"{len(result.truth_files)} files of the truth in {truth}; no lake may hold them", markup=False)
-    if result.defects is not None:
-        spoilt = ", ".join(f"{count:,} {kind}" for kind, count in result.defects.counts.items())
-        console.print(f"defects: {spoilt or 'none'}; each noted in {result.defects.ledger}", markup=False)
-
-
-@simulate_app.command()
-def changes(
-    home: Annotated[Path | None, typer.Option(help="Home of the portfolio; by default CREDIT_RISK_HOME.")] = None,
-    hours: Annotated[int, typer.Option(min=1, help="Hours that one change file covers.")] = 4,
-    windows: Annotated[int, typer.Option(min=1, help="How many change files to write.")] = 1,
-) -> None:
-    """Continue the demo's portfolio: new, changed and closed loans as files in the landing folder."""
-    from credit_risk_assets.config.settings import read_settings
-    from credit_risk_assets.tape.simulate import SimulationError, simulate_changes
-
-    settings = read_settings(home=home) if home else _settings()
-    settings.make_home()
-    try:
-        result = simulate_changes(settings.home, hours, windows=windows)
-    except SimulationError as error:
-        raise _fail(str(error)) from None
-    console.print(
-        f"{result.rows:,} changed loans between {result.since:%Y-%m-%d %H:%M} and {result.until:%Y-%m-%d %H:%M} UTC "
-        f"in {len(result.files)} files",
-        markup=False,
-    )
+app.add_typer(simulate.app, name="simulate")
+app.add_typer(model.app, name="model")
 
 
 @app.command()
@@ -152,14 +41,14 @@ def land(
     from credit_risk_assets.tape.mapping import MappingError, load_mapping
     from credit_risk_assets.tape.readers import TapeRefused
 
-    settings = _settings()
+    settings = current_settings()
     settings.make_home()
     known = known_contents(LakeLog(settings.lake))
     refused = 0
     try:
         chosen = load_mapping(mapping) if mapping else None
     except MappingError as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     for file in files:
         try:
             if chosen is None:
@@ -196,9 +85,9 @@ def requeue(
     from credit_risk_assets.resources.rejected import RequeueError, summary
     from credit_risk_assets.resources.requeue import export_rejected, requeue_repaired
 
-    settings = _settings()
+    settings = current_settings()
     if file and export:
-        raise _fail("requeue: expected a repaired file or --export, not both")
+        raise fail("requeue: expected a repaired file or --export, not both")
     try:
         if export:
             records = export_rejected(settings, export, source)
@@ -210,12 +99,12 @@ def requeue(
             return
         done = requeue_repaired(settings, file, partial=partial)
     except RequeueError as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     for problem in done.problems:
         errors.print(problem, markup=False)
     if not done.landed:
         advice = "repair them, or land the others with --partial"
-        raise _fail(f"{file}: {len(done.problems):,} rows are not right yet, so nothing was landed; {advice}")
+        raise fail(f"{file}: {len(done.problems):,} rows are not right yet, so nothing was landed; {advice}")
     for target in done.landed:
         console.print(f"landed {target.relative_to(settings.home)}", markup=False)
     changed = ", ".join(f"{name} in {count:,}" for name, count in done.changed.most_common()) or "none"
@@ -237,28 +126,28 @@ def refresh(
     from credit_risk_assets.resources.writer_lock import LakeBusyError
 
     try:
-        done = run(_settings(), select, console)
+        done = run(current_settings(), select, console)
     except (SelectionError, LakeBusyError) as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     if not done:
         raise typer.Exit(1)
 
 
 @app.command()
 def demo(
-    loans: Annotated[int, typer.Option(min=1_000, help="Loans on the latest tape.")] = DEMO_LOANS,
+    loans: Annotated[int, typer.Option(min=1_000, help="Loans on the latest tape.")] = simulate.DEMO_LOANS,
 ) -> None:
     """Simulate a portfolio, land it and run the main job: the whole platform in one command."""
     from credit_risk_assets.automation.refresh import refresh as run
     from credit_risk_assets.resources.landing import land as put
     from credit_risk_assets.tape.simulate import simulate as write_tapes
 
-    settings = _settings()
+    settings = current_settings()
     settings.make_home()
     began = time.monotonic()
     folder = settings.home / "simulated"
     console.print(f"simulating {loans:,} loans on three yearly tapes …")
-    result = write_tapes(loans, folder, as_of=_as_of(None), home=settings.home)
+    result = write_tapes(loans, folder, as_of=simulate.as_of_date(None), home=settings.home)
     tapes = [file for file in result.files if "sample" not in file.name]
     for file in tapes:
         put(settings, file)
@@ -282,10 +171,10 @@ def restore(
     from credit_risk_assets.resources.writer_lock import LakeBusyError
 
     try:
-        for line in run_restore(_settings(), table, version, to):
+        for line in run_restore(current_settings(), table, version, to):
             console.print(line, markup=False)
     except (LakehouseError, LakeBusyError) as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
 
 
 @app.command()
@@ -299,9 +188,9 @@ def score(
     from credit_risk_assets.resources.mlflow import NoChampionError
 
     try:
-        summary = score_file(_settings(), input, output)
+        summary = score_file(current_settings(), input, output)
     except (ModelDataError, NoChampionError, OSError) as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     console.print(summary, markup=False)
 
 
@@ -322,9 +211,9 @@ def evaluate(
 
     dropped = [name.strip() for name in drop.split(",") if name.strip()]
     try:
-        report = evaluate_table(file, label, bad, dropped, folds, _settings().model)
+        report = evaluate_table(file, label, bad, dropped, folds, current_settings().model)
     except (ModelDataError, OSError) as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     for line in report.lines():
         console.print(line, markup=False)
     if json is not None:
@@ -337,9 +226,9 @@ def up() -> None:
     from credit_risk_assets.automation.serve import serve
 
     try:
-        serve(_settings(), console)
+        serve(current_settings(), console)
     except RuntimeError as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
 
 
 @app.command()
@@ -350,7 +239,7 @@ def jvm() -> None:
     try:
         jars = resolve_jars()
     except EngineError as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     console.print(f"{len(jars)} JARs in {jars[0].parent}", markup=False)
 
 
@@ -359,7 +248,7 @@ def doctor() -> None:
     """Say what is missing for the engine of the settings, and the one command that mends it."""
     from credit_risk_assets.automation.doctor import diagnose
 
-    settings = _settings()
+    settings = current_settings()
     problems = 0
     for finding in diagnose(settings):
         console.print(f"{'ok' if finding.ok else 'MISSING':8}{finding.what}", markup=False)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from credit_risk_assets.automation.jobs import MODEL_KEY
+from credit_risk_assets.automation.jobs import CHAMPION_KEY, MODEL_KEY
 from credit_risk_assets.config.settings import ScheduleSettings
 from credit_risk_assets.config.tables import TABLES
 
@@ -21,6 +21,7 @@ def _hours(settings: ScheduleSettings) -> dict[dg.AssetKey, float]:
     return {
         **{dg.AssetKey(table.key): allowed[table.cadence] for table in TABLES},
         MODEL_KEY: settings.model_fresh_hours,
+        CHAMPION_KEY: settings.model_fresh_hours,
     }
 
 

@@ -9,12 +9,14 @@ from typing import Any
 
 from credit_risk_assets.config.settings import ModelSettings, Settings
 from credit_risk_assets.config.tables import (
+    CHALLENGER_SCORES,
     DEVELOPMENT_SAMPLE,
     INGESTION_LOG,
     LOAN_HISTORY,
     LOAN_SCORES,
     LOANS,
     MODEL_PERFORMANCE,
+    MODEL_VALIDATION,
     PORTFOLIO_CUBE,
     PORTFOLIO_KPIS,
     Table,
@@ -22,9 +24,10 @@ from credit_risk_assets.config.tables import (
 from credit_risk_assets.resources.commits import IdempotenceKey
 from credit_risk_assets.resources.ingestion import known_contents, waiting_files
 from credit_risk_assets.resources.lake_log import LakeLog
+from credit_risk_assets.resources.registry import champion_of, decisions, newest_of
 
 SILVER = "silver"
-CODE = {PORTFOLIO_KPIS.path: 1, DEVELOPMENT_SAMPLE.path: 1, MODEL_PERFORMANCE.path: 1, LOAN_SCORES.path: 1}
+CODE = {PORTFOLIO_KPIS.path: 1, DEVELOPMENT_SAMPLE.path: 1, MODEL_PERFORMANCE.path: 2, LOAN_SCORES.path: 2}
 """Raised when a derivation changes, so that its table is computed again from the same inputs."""
 
 
@@ -82,9 +85,23 @@ def model_inputs(lake: LakeLog, settings: ModelSettings) -> dict[str, Any]:
     return {**_versions(lake, DEVELOPMENT_SAMPLE), "settings": digest, "code": CODE[MODEL_PERFORMANCE.path]}
 
 
-def score_inputs(lake: LakeLog) -> dict[str, Any]:
-    """What the scores are computed from: the loans, and the champion that the last training left."""
-    return {**_versions(lake, LOANS, MODEL_PERFORMANCE), "code": CODE[LOAN_SCORES.path]}
+def score_inputs(lake: LakeLog) -> dict[str, Any] | None:
+    """What the scores are computed from: the loans and the champion; None where no version is in force."""
+    champion = champion_of(decisions(lake))
+    if champion is None:
+        return None
+    return {**_versions(lake, LOANS), "champion": champion, "code": CODE[LOAN_SCORES.path]}
+
+
+def shadow_inputs(lake: LakeLog) -> dict[str, Any] | None:
+    """What the shadow scores are computed from; the challenger is empty where the newest version is champion."""
+    taken = decisions(lake)
+    champion, newest = champion_of(taken), newest_of(taken)
+    if champion is None:
+        return None
+    challenger = newest if newest != champion else None
+    moving = _versions(lake, LOANS) if challenger else {}
+    return {**moving, "challenger": challenger or "", "code": CODE[LOAN_SCORES.path]}
 
 
 def sample_suffices(lake: LakeLog, settings: ModelSettings) -> str | None:
@@ -99,6 +116,12 @@ def sample_suffices(lake: LakeLog, settings: ModelSettings) -> str | None:
     if defaults < settings.minimum_defaults:
         return f"{defaults:,} defaults in the sample: expected {settings.minimum_defaults:,}; land older tapes too"
     return None
+
+
+def stale_scores(lake: LakeLog) -> list[str]:
+    """The score tables that loans or champion have left behind; none where no version is in force."""
+    wanted = {LOAN_SCORES: score_inputs(lake), CHALLENGER_SCORES: shadow_inputs(lake)}
+    return [table.path for table, found in wanted.items() if found is not None and lake.inputs(table) != found]
 
 
 def stale_tables(lake: LakeLog, settings: Settings) -> list[str]:
@@ -116,8 +139,7 @@ def stale_tables(lake: LakeLog, settings: Settings) -> list[str]:
     if not lake.exists(DEVELOPMENT_SAMPLE):
         stale.append(DEVELOPMENT_SAMPLE.path)
     elif sample_suffices(lake, settings.model) is None:
-        if lake.inputs(MODEL_PERFORMANCE) != model_inputs(lake, settings.model):
-            stale.append(MODEL_PERFORMANCE.path)
-        if lake.inputs(LOAN_SCORES) != score_inputs(lake):
-            stale.append(LOAN_SCORES.path)
+        inputs = model_inputs(lake, settings.model)
+        stale += [table.path for table in (MODEL_PERFORMANCE, MODEL_VALIDATION) if lake.inputs(table) != inputs]
+        stale += stale_scores(lake)
     return stale

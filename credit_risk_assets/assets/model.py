@@ -1,6 +1,6 @@
 """The default model and what it says of every loan on book."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,20 +9,48 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import DoubleType, StringType, StructField, StructType, TimestampType
 
 from credit_risk_assets.assets.common import OWNERS, asset_attributes, materialized
-from credit_risk_assets.assets.inputs import model_inputs, sample_suffices, score_inputs
+from credit_risk_assets.assets.inputs import model_inputs, sample_suffices, score_inputs, shadow_inputs
 from credit_risk_assets.assets.retries import RETRIES, retried
-from credit_risk_assets.automation.jobs import MODEL_KEY
-from credit_risk_assets.config.tables import DEVELOPMENT_SAMPLE, LOAN_SCORES, LOANS, MODEL_NAME, MODEL_PERFORMANCE
+from credit_risk_assets.automation.jobs import CHAMPION_KEY, MODEL_KEY
+from credit_risk_assets.config.tables import (
+    CHALLENGER,
+    CHALLENGER_SCORES,
+    CHAMPION,
+    DEVELOPMENT_SAMPLE,
+    LOAN_SCORES,
+    LOANS,
+    MODEL_DECISIONS,
+    MODEL_NAME,
+    MODEL_PERFORMANCE,
+    MODEL_VALIDATION,
+)
 from credit_risk_assets.credit.features import model_features
 from credit_risk_assets.credit.portfolio import ON_BOOK_SQL
+from credit_risk_assets.modelling.champion import compare
 from credit_risk_assets.modelling.evaluate import BOOTSTRAP_REPLICATES
+from credit_risk_assets.modelling.figures import Figure
 from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE
 from credit_risk_assets.modelling.score import SCORE_SCHEMA, dump_model, make_scorer, scorer_columns
 from credit_risk_assets.modelling.train import TrainingResult, analysed_columns, train_default_model
+from credit_risk_assets.modelling.validation import validate
 from credit_risk_assets.resources.commits import IdempotenceKey
 from credit_risk_assets.resources.lakehouse import Lakehouse
-from credit_risk_assets.resources.mlflow import Registered, load_version, register, version_tags
+from credit_risk_assets.resources.mlflow import LoadedModel, NoChampionError, load_version, register
 from credit_risk_assets.resources.platform import Platform
+from credit_risk_assets.resources.registry import (
+    GATE,
+    REGISTERED,
+    RegistryError,
+    champion_of,
+    decisions,
+    is_open,
+    judged,
+    newest_of,
+    newest_version,
+    promote,
+    record,
+    refuse,
+)
 
 PERFORMANCE_SCHEMA = StructType(
     [
@@ -35,7 +63,21 @@ PERFORMANCE_SCHEMA = StructType(
         StructField("computed_at", TimestampType()),
     ]
 )
-LEAKS_METRIC = "leak_findings"
+VALIDATION_SCHEMA = StructType(
+    [
+        StructField("model_version", StringType()),
+        StructField("analysis", StringType()),
+        StructField("subject", StringType()),
+        StructField("item", StringType()),
+        StructField("metric", StringType()),
+        StructField("value", DoubleType()),
+        StructField("lower", DoubleType()),
+        StructField("upper", DoubleType()),
+        StructField("position", DoubleType()),
+        StructField("computed_at", TimestampType()),
+    ]
+)
+SHADOW_COLUMNS = ("loan_id", "as_of_date", "pd_12m", "risk_rating", "score_points", "model_version", "scored_at")
 
 
 def training_frame(lakehouse: Lakehouse) -> Any:
@@ -48,30 +90,46 @@ def training_frame(lakehouse: Lakehouse) -> Any:
 
 def performance_rows(result: TrainingResult, version: str, now: datetime) -> list[tuple[Any, ...]]:
     """The rows of gold/model_performance for one version."""
-    rows: list[tuple[Any, ...]] = [
+    return [
         (version, data_set, name, float(m.value), _number(m.lower), _number(m.upper), now)
         for data_set, metrics in result.metrics.items()
         for name, m in metrics.items()
     ]
-    return [*rows, (version, result.test_set, LEAKS_METRIC, float(len(result.leaks)), None, None, now)]
+
+
+def validation_rows(figures: Sequence[Figure], version: str, now: datetime) -> list[tuple[Any, ...]]:
+    """The rows of gold/model_validation for one version."""
+    return [
+        (
+            version, figure.analysis, figure.subject, figure.item, figure.metric, float(figure.value),
+            _number(figure.lower), _number(figure.upper), _number(figure.position), now,
+        )
+        for figure in figures
+    ]  # fmt: skip
 
 
 def _number(value: float | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _registered_metadata(result: TrainingResult, registered: Registered) -> dict[str, Any]:
+def _reigning(platform: Platform) -> LoadedModel | None:
+    """The champion in force, by MLflow's alias; None before the first."""
+    try:
+        return load_version(platform.settings)
+    except NoChampionError:
+        return None
+
+
+def _trained_metadata(result: TrainingResult, version: str, run_id: str) -> dict[str, Any]:
     rows = [
         f"| {name} | {m.value:.4f} | {'' if m.lower is None else f'{m.lower:.4f} to {m.upper:.4f}'} |"
         for name, m in result.test_metrics.items()
     ]
     return {
-        "model_version": registered.version,
-        "alias": registered.alias,
-        "mlflow_run_id": registered.run_id,
+        "model_version": version,
+        "mlflow_run_id": run_id,
         "tested_on": f"{result.test_set} ({result.test_date})",
         "auc": float(result.test_metrics["auc"].value),
-        "gate": "; ".join(registered.findings) or "nothing against promotion",
         "metrics": dg.MetadataValue.md("\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *rows])),
     }
 
@@ -82,13 +140,14 @@ def _registered_metadata(result: TrainingResult, registered: Registered) -> dict
         dg.AssetSpec(
             MODEL_KEY,
             deps=[DEVELOPMENT_SAMPLE.key],
-            description=f"The calibrated default model, registered in MLflow as `{MODEL_NAME}`.",
+            description=f"The calibrated default model: each training is a new challenger, `{MODEL_NAME}` in MLflow.",
             group_name="model",
             kinds={"xgboost", "mlflow"},
             owners=[OWNERS["model"]],
             skippable=True,
         ),
         dg.AssetSpec(**asset_attributes(MODEL_PERFORMANCE), deps=[DEVELOPMENT_SAMPLE.key], skippable=True),
+        dg.AssetSpec(**asset_attributes(MODEL_VALIDATION), deps=[DEVELOPMENT_SAMPLE.key], skippable=True),
     ],
     retry_policy=RETRIES,
 )
@@ -96,26 +155,49 @@ def _registered_metadata(result: TrainingResult, registered: Registered) -> dict
 def default_model(
     context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform], mlflow: dg.ResourceParam[Any]
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Train, calibrate and test on the development sample; register the result and record its performance."""
+    """Train, calibrate, test and validate on the development sample; register the result as the challenger."""
     lakehouse, settings = platform.lakehouse, platform.settings
     if reason := sample_suffices(lakehouse, settings.model):
         context.log.warning(f"no model: {reason}")
         _forget_run(mlflow)
         return
     inputs = model_inputs(lakehouse, settings.model)
-    if lakehouse.inputs(MODEL_PERFORMANCE) == inputs:
+    tables = (MODEL_PERFORMANCE, MODEL_VALIDATION)
+    if all(lakehouse.inputs(table) == inputs for table in tables):
         _forget_run(mlflow)
-        tags = version_tags(settings)
-        yield dg.MaterializeResult(asset_key=MODEL_KEY, metadata={"unchanged": True, "gate": tags.get("gate", "")})
-        yield materialized(lakehouse, MODEL_PERFORMANCE)
+        yield dg.MaterializeResult(
+            asset_key=MODEL_KEY, metadata={"unchanged": True, "model_version": newest_version(lakehouse) or ""}
+        )
+        for table in tables:
+            yield materialized(lakehouse, table)
         return
     result = train_default_model(training_frame(lakehouse), settings.model, replicates=BOOTSTRAP_REPLICATES)
-    registered = register(result, settings, {"development_sample_version": str(inputs[DEVELOPMENT_SAMPLE.path])})
-    rows = performance_rows(result, registered.version, datetime.now(UTC))
-    frame = lakehouse.session.createDataFrame(rows, PERFORMANCE_SCHEMA)
-    lakehouse.append(MODEL_PERFORMANCE, frame, key=IdempotenceKey(f"model/{registered.version}"), inputs=inputs)
-    yield dg.MaterializeResult(asset_key=MODEL_KEY, metadata=_registered_metadata(result, registered))
-    yield materialized(lakehouse, MODEL_PERFORMANCE, model_version=registered.version)
+    figures = validate(result, settings.model)
+    figures += [Figure("leak", finding, "", "finding", 1.0) for finding in result.leaks]
+    champion = _reigning(platform)
+    if champion is not None:
+        figures += compare(result, champion.version, champion.model, champion.encoders)
+    tags = {"development_sample_version": str(inputs[DEVELOPMENT_SAMPLE.path])}
+    registered = register(result, settings, tags, figures)
+    version, now = registered.version, datetime.now(UTC)
+    record(
+        lakehouse,
+        version,
+        REGISTERED,
+        champion.version if champion else None,
+        by=GATE,
+        reasons=f"AUC {result.test_metrics['auc'].value:.4f} on {result.test_set} ({result.test_date})",
+        run_id=context.run_id,
+    )
+    key = IdempotenceKey(f"model/{version}")
+    lakehouse.ensure(MODEL_VALIDATION, VALIDATION_SCHEMA)
+    shown = lakehouse.session.createDataFrame(validation_rows(figures, version, now), VALIDATION_SCHEMA)
+    lakehouse.append(MODEL_VALIDATION, shown, key=key, inputs=inputs)
+    measured = lakehouse.session.createDataFrame(performance_rows(result, version, now), PERFORMANCE_SCHEMA)
+    lakehouse.append(MODEL_PERFORMANCE, measured, key=key, inputs=inputs)
+    yield dg.MaterializeResult(asset_key=MODEL_KEY, metadata=_trained_metadata(result, version, registered.run_id))
+    for table in tables:
+        yield materialized(lakehouse, table, model_version=version)
 
 
 def _forget_run(mlflow: Any) -> None:
@@ -126,16 +208,81 @@ def _forget_run(mlflow: Any) -> None:
         mlflow.delete_run(run.info.run_id)
 
 
-def _scored(lakehouse: Lakehouse, platform: Platform) -> DataFrame:
-    champion = load_version(platform.settings)
-    book = lakehouse.read(LOANS).where(ON_BOOK_SQL).select(*scorer_columns(champion.model))
-    scorer = make_scorer(dump_model(champion.model, champion.encoders), datetime.now(UTC))
+@dg.multi_asset(
+    name="champion_model",
+    specs=[
+        dg.AssetSpec(
+            CHAMPION_KEY,
+            deps=[MODEL_KEY, MODEL_PERFORMANCE.key, MODEL_VALIDATION.key],
+            description="The version in force: the newest one where the gate let it through, else the one before.",
+            group_name="model",
+            kinds={"mlflow"},
+            owners=[OWNERS["model"]],
+            skippable=True,
+        ),
+        dg.AssetSpec(
+            **asset_attributes(MODEL_DECISIONS),
+            deps=[MODEL_KEY, MODEL_PERFORMANCE.key, MODEL_VALIDATION.key],
+            skippable=True,
+        ),
+    ],
+    retry_policy=RETRIES,
+)
+@retried
+def champion_model(
+    context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Promote the newest version where nobody has decided on it yet and the gate has nothing against it."""
+    lakehouse, settings = platform.lakehouse, platform.settings
+    taken = decisions(lakehouse)
+    newest = newest_of(taken)
+    if newest is not None and is_open(taken, newest):
+        # The gate's checks stop this step only inside the run that trained: here it is asked again.
+        _, against = judged(lakehouse, settings.model, newest)
+        if against:
+            refuse(lakehouse, newest, against, run_id=context.run_id)
+            context.log.warning(f"version {newest} is not promoted: {'; '.join(against)}")
+        else:
+            promote(
+                lakehouse,
+                settings,
+                newest,
+                by=GATE,
+                reasons="nothing against promotion",
+                run_id=context.run_id,
+            )
+        taken = decisions(lakehouse)
+    champion = champion_of(taken)
+    if champion is None:
+        context.log.warning("no champion: no version has passed the gate yet")
+        return
+    last = taken[-1]
+    yield dg.MaterializeResult(
+        asset_key=CHAMPION_KEY,
+        metadata={
+            "model_version": champion,
+            "last_decision": f"version {last.version} {last.action} by {last.decided_by}: {last.reasons}",
+        },
+        data_version=dg.DataVersion(champion),
+    )
+    yield materialized(lakehouse, MODEL_DECISIONS)
+
+
+def _scored(lakehouse: Lakehouse, platform: Platform, alias: str, version: str, *, explain: bool) -> DataFrame:
+    loaded = load_version(platform.settings, alias)
+    if loaded.version != version:
+        raise RegistryError(
+            f"{MODEL_NAME}@{alias} is version {loaded.version} in MLflow, but version {version} in "
+            f"{MODEL_DECISIONS.path}: aliases follow `credit-risk model promote`; promote the version that you mean"
+        )
+    book = lakehouse.read(LOANS).where(ON_BOOK_SQL).select(*scorer_columns(loaded.model))
+    scorer = make_scorer(dump_model(loaded.model, loaded.encoders), datetime.now(UTC), explain=explain)
     return book.mapInArrow(scorer, SCORE_SCHEMA)
 
 
 @dg.asset(
     **asset_attributes(LOAN_SCORES),
-    deps=[LOANS.key, MODEL_KEY, MODEL_PERFORMANCE.key],
+    deps=[LOANS.key, CHAMPION_KEY, MODEL_DECISIONS.key],
     output_required=False,
     retry_policy=RETRIES,
 )
@@ -145,10 +292,37 @@ def loan_scores(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Probability, rating, points and reasons of every loan on book, by the champion."""
     lakehouse = platform.lakehouse
-    if not lakehouse.exists(MODEL_PERFORMANCE):
-        context.log.warning("no scores: no model has been trained yet")
-        return
     inputs = score_inputs(lakehouse)
+    if inputs is None:
+        context.log.warning("no scores: no model has been promoted yet")
+        return
     if lakehouse.inputs(LOAN_SCORES) != inputs:
-        lakehouse.overwrite(LOAN_SCORES, _scored(lakehouse, platform), inputs=inputs)
+        scored = _scored(lakehouse, platform, CHAMPION, inputs["champion"], explain=True)
+        lakehouse.overwrite(LOAN_SCORES, scored, inputs=inputs)
     yield materialized(lakehouse, LOAN_SCORES)
+
+
+@dg.asset(
+    **asset_attributes(CHALLENGER_SCORES),
+    deps=[LOANS.key, CHAMPION_KEY, MODEL_DECISIONS.key],
+    output_required=False,
+    retry_policy=RETRIES,
+)
+@retried
+def challenger_scores(
+    context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Shadow scores of every loan on book by the challenger; no row where there is none."""
+    lakehouse = platform.lakehouse
+    inputs = shadow_inputs(lakehouse)
+    if inputs is None:
+        context.log.warning("no shadow scores: no model has been promoted yet")
+        return
+    if lakehouse.inputs(CHALLENGER_SCORES) != inputs:
+        if inputs["challenger"]:
+            shadow = _scored(lakehouse, platform, CHALLENGER, inputs["challenger"], explain=False)
+            shadow = shadow.select(*SHADOW_COLUMNS)
+        else:
+            shadow = lakehouse.session.createDataFrame([], SCORE_SCHEMA).select(*SHADOW_COLUMNS)
+        lakehouse.overwrite(CHALLENGER_SCORES, shadow, inputs=inputs)
+    yield materialized(lakehouse, CHALLENGER_SCORES)

@@ -19,6 +19,9 @@ def step_reason(event: dg.DagsterEvent) -> str:
     error: Any = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
+    if error is not None and error.cls_name == "DagsterAssetCheckFailedError":
+        names = "; ".join(line.strip() for line in error.message.splitlines()[1:] if line.strip())
+        return f"a check stopped what comes after it: {names}"
     return one_line(error.message if error else "")
 
 

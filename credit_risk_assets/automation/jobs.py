@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dagster as dg
 
-from credit_risk_assets.config.tables import LOAN_SCORES, QUALITY_RESULTS, TABLES, Cadence, Table
+from credit_risk_assets.config.tables import CHALLENGER_SCORES, LOAN_SCORES, QUALITY_RESULTS, TABLES, Cadence, Table
 
 MODEL_KEY = dg.AssetKey(["default_model"])
+CHAMPION_KEY = dg.AssetKey(["champion_model"])
 
 
 def _selection(*tables: Table) -> dg.AssetSelection:
@@ -19,7 +20,8 @@ def _cadence(cadence: Cadence) -> dg.AssetSelection:
 
 LAKE = _cadence("lake")
 PORTFOLIO = _cadence("gold")
-MODEL = _cadence("model") | dg.AssetSelection.assets(MODEL_KEY)
+MODEL = _cadence("model") | dg.AssetSelection.assets(MODEL_KEY, CHAMPION_KEY)
+SCORES = _selection(LOAN_SCORES, CHALLENGER_SCORES)
 RESULTS = _selection(QUALITY_RESULTS)
 
 main_job = dg.define_asset_job(
@@ -39,7 +41,7 @@ gold_job = dg.define_asset_job(
 )
 model_job = dg.define_asset_job(
     "train_model",
-    selection=MODEL | _selection(LOAN_SCORES) | RESULTS,
+    selection=MODEL | SCORES | RESULTS,
     description="Development sample, default model, its performance, and the scores of its champion.",
 )
 maintenance_job = dg.define_asset_job(

@@ -5,25 +5,25 @@ from __future__ import annotations
 from hashlib import sha256
 
 from credit_risk_assets.assets.inputs import sample_inputs
-from credit_risk_assets.checks.model import model_findings
 from credit_risk_assets.config.settings import ModelSettings
-from credit_risk_assets.config.tables import LOAN_HISTORY, MODEL_PERFORMANCE, QUALITY_RESULTS
+from credit_risk_assets.config.tables import LOAN_HISTORY, QUALITY_RESULTS
 from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.notifications import Alert
+from credit_risk_assets.resources.registry import judged, newest_version
 
 DRIFT_CHECK = "distribution_steady"
 
 
 def newest_model(lake: LakeLog, settings: ModelSettings) -> tuple[str, Alert | None] | None:
     """The newest model version with its alert where it is outside the settings' limits; None before the first."""
-    rows = lake.rows(MODEL_PERFORMANCE, ["model_version", "data_set", "metric", "value", "computed_at"])
-    if not rows:
+    version = newest_version(lake)
+    if version is None:
         return None
-    version = str(max(rows, key=lambda row: row["computed_at"])["model_version"])
-    outside = [finding for finding in model_findings(rows, settings) if not finding.passed]
+    criteria, _ = judged(lake, settings, version)
+    outside = [criterion for criterion in criteria if not criterion.passed]
     if not outside:
         return version, None
-    lines = [f"{f.check.name}: {f.observed}: expected {f.expected}" for f in outside]
+    lines = [f"{c.name}: {c.observed}: expected {c.expected}" for c in outside]
     return version, Alert(f"model version {version} is outside its limits", "\n".join(lines))
 
 

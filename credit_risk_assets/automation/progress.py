@@ -28,8 +28,10 @@ class _ProgressHandler(logging.Handler):
         meta: dict[str, Any] = getattr(record, "dagster_meta", {})
         event = meta.get("dagster_event") or getattr(record, "dagster_event", None)
         if event is None:
-            if record.levelno >= logging.WARNING:
-                self._say(f"    {meta.get('orig_message') or record.getMessage()}")
+            text = str(meta.get("orig_message") or record.getMessage())
+            # which steps a failed one takes with it follows from the line of the failed one
+            if record.levelno >= logging.WARNING and not text.startswith("Dependencies for step"):
+                self._say(f"    {text}")
             return
         step = event.step_key or ""
         if event.is_step_start:

@@ -12,8 +12,9 @@ import dagster as dg
 from rich.console import Console
 from rich.table import Table as Grid
 
-from credit_risk_assets.assets.inputs import stale_tables
+from credit_risk_assets.assets.inputs import stale_scores, stale_tables
 from credit_risk_assets.automation.failures import step_reason
+from credit_risk_assets.automation.jobs import MODEL_KEY
 from credit_risk_assets.automation.progress import StepTimes, progress_logger
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
@@ -83,20 +84,36 @@ def _run(settings: Settings, platform: Platform, select: str | None, console: Co
         loggers = {LOGGER: progress_logger(say, times)}
         defs = build_defs(settings, resource_overrides={"platform": platform}, loggers=loggers)
         selected = _selected(defs, select) if select else None
-        result = _job_of(defs, selected).execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            asset_selection=selected,
-            run_config={"loggers": {LOGGER: {"config": {}}}},
-        )
-        checks = result.get_asset_check_evaluations()
-        failures = [event for event in result.all_events if event.is_step_failure]
-        for event in failures:
-            say(f"  FAILED  {event.step_key}: {step_reason(event)}")
+        job = _job_of(defs, selected)
+
+        def execute(job: dg.JobDefinition, selected: Sequence[dg.AssetKey] | None) -> dg.ExecuteInProcessResult:
+            done = job.execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                asset_selection=selected,
+                run_config={"loggers": {LOGGER: {"config": {}}}},
+            )
+            for event in (event for event in done.all_events if event.is_step_failure):
+                say(f"  FAILED  {event.step_key}: {step_reason(event)}")
+            return done
+
+        result = execute(job, selected)
+        checks = list(result.get_asset_check_evaluations())
+        if select is None and refused_in(checks) and stale_scores(LakeLog(settings.lake)):
+            say("the new version stays challenger: the champion in force scores the loans")
+            checks += execute(defs.resolve_job_def("refresh_gold"), None).get_asset_check_evaluations()
     errors = [c for c in checks if not c.passed and c.severity == dg.AssetCheckSeverity.ERROR]
     _print_summary(settings, console, checks)
     say(f"\nrun {result.run_id[:8]}: {time.monotonic() - began:.1f} s, {len(checks)} checks, {len(errors)} errors")
     return bool(result.success) and not errors
+
+
+def refused_in(checks: Sequence[dg.AssetCheckEvaluation]) -> bool:
+    """Whether the gate kept a new version out, and with it everything after the promotion."""
+    return any(
+        check.asset_key == MODEL_KEY and not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
+        for check in checks
+    )
 
 
 def _selected(defs: dg.Definitions, select: str) -> list[dg.AssetKey]:

@@ -5,9 +5,10 @@ from hashlib import sha256
 
 import dagster as dg
 
+from credit_risk_assets.assets.inputs import score_inputs, shadow_inputs, stale_scores
 from credit_risk_assets.automation.check_alerts import CheckWatch, check_alerts
 from credit_risk_assets.automation.failures import failure_alert, will_be_retried
-from credit_risk_assets.automation.jobs import main_job, model_job
+from credit_risk_assets.automation.jobs import gold_job, main_job, model_job
 from credit_risk_assets.automation.model_watch import drift_key, newest_model
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, QUALITY_RESULTS
@@ -16,6 +17,14 @@ from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.landing import being_written
 from credit_risk_assets.resources.notifications import send_alert
 from credit_risk_assets.tape.intake import fingerprint
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -93,4 +102,22 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         cursor = json.dumps({**now, "model_version": judged})
         return dg.SensorResult(run_requests=requests, skip_reason=skipped, cursor=cursor)
 
-    return [landing_folder, run_failure_alert, check_failure_alert, model_performance]
+    @dg.sensor(
+        name="stale_scores",
+        job=gold_job,
+        minimum_interval_seconds=settings.schedules.watch_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Scores the loans again where the gate stopped a run before it could, or a champion was changed.",
+    )
+    def stale_scores_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        lake = LakeLog(settings.lake)
+        left = stale_scores(lake)
+        if not left:
+            return dg.SkipReason("every score is of the present loans and champion")
+        if context.instance.get_runs_count(dg.RunsFilter(statuses=UNFINISHED)):
+            return dg.SkipReason(f"{', '.join(left)}: a run that may score is under way")
+        state = json.dumps([score_inputs(lake), shadow_inputs(lake)], sort_keys=True)
+        key = f"scores/{sha256(state.encode()).hexdigest()[:16]}"
+        return dg.SensorResult([dg.RunRequest(run_key=key, tags={"reason": "stale scores"})])
+
+    return [landing_folder, run_failure_alert, check_failure_alert, model_performance, stale_scores_sensor]

@@ -95,7 +95,7 @@ class Finding:
     """What a check saw: observed beside expected, how many rows fail, where, and a few of them.
 
     `details` is a table of what was measured (by column, rule, file or tape), `examples` one of failing rows; the
-    first column of an example is its key.
+    first column of an example is its key. `severity` is the check's unless the finding has a milder one of its own.
     """
 
     check: Check
@@ -106,6 +106,12 @@ class Finding:
     total_rows: int = 0
     details: Sequence[Row] = field(default=())
     examples: Sequence[Row] = field(default=())
+    severity: Severity | None = None
+
+    @property
+    def weight(self) -> Severity:
+        """How serious the finding is."""
+        return self.severity or self.check.severity
 
     @property
     def keys(self) -> list[str]:
@@ -127,7 +133,7 @@ class Finding:
             metadata["details"] = _table(self.details)
         if self.examples:
             metadata["examples"] = _table(self.examples)
-        severity = dg.AssetCheckSeverity.ERROR if self.check.severity == "ERROR" else dg.AssetCheckSeverity.WARN
+        severity = dg.AssetCheckSeverity.ERROR if self.weight == "ERROR" else dg.AssetCheckSeverity.WARN
         return dg.AssetCheckResult(
             asset_key=dg.AssetKey(list(self.check.asset)),
             check_name=self.check.name,
@@ -145,7 +151,7 @@ class Finding:
         return (
             "/".join(self.check.asset),
             self.check.name,
-            self.check.severity,
+            self.weight,
             self.passed,
             self.observed,
             self.expected,

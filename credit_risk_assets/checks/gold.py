@@ -190,4 +190,4 @@ PORTFOLIO_TABLES = (
 )
 portfolio_checks = layer_checks("portfolio_checks", PORTFOLIO_TABLES)
 sample_checks = layer_checks("sample_checks", (scoring.SAMPLE_TABLE,))
-score_checks = layer_checks("score_checks", (scoring.SCORES_TABLE,))
+score_checks = layer_checks("score_checks", (scoring.SCORES_TABLE, scoring.SHADOW_TABLE))

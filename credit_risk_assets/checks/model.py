@@ -1,108 +1,137 @@
-"""Checks of the default model: it predicts, it is calibrated, and nothing tells it the outcome."""
+"""Checks of the default model: the gate between a challenger and the loans.
+
+They judge the newest version on rows that decided nothing. While the version is open, what keeps it out is an ERROR
+that stops its promotion; the champion stays in force and goes on scoring. Once it is decided on, or where no champion
+reigns and the shortfall makes the version no worse than none, the same finding is a warning.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 from credit_risk_assets.automation.jobs import MODEL_KEY
-from credit_risk_assets.checks.framework import STOPPED, WENT_ON, Check, CheckedTable, Finding, layer_checks
-from credit_risk_assets.config.settings import ModelSettings
-from credit_risk_assets.config.tables import MODEL_PERFORMANCE
+from credit_risk_assets.checks.framework import Check, CheckedTable, Finding, Severity, layer_checks
+from credit_risk_assets.modelling import gate
+from credit_risk_assets.modelling.gate import Criterion, keeps_out
 from credit_risk_assets.resources.platform import Platform
+from credit_risk_assets.resources.registry import decisions, evidence_of, is_open, newest_version, refuse
 
-MEAN_PD_TOLERANCE = 0.20
-
-
-def _error(name: str, description: str, advice: str) -> Check:
-    return Check(tuple(MODEL_KEY.path), name, description, f"{STOPPED} {advice}")
-
-
-def _warn(name: str, description: str, advice: str) -> Check:
-    return Check(tuple(MODEL_KEY.path), name, description, f"{WENT_ON} {advice}", "WARN", blocking=False)
+KEPT_OUT = "The version stays challenger; the champion in force goes on scoring."
+TOLERATED = "The run went on."
+_OVERRIDE = "`credit-risk model list` shows both; a person may overrule with `credit-risk model promote --override`."
 
 
-NO_LEAK = _error(
-    "no_leak",
+def _gate(name: str, description: str, advice: str) -> Check:
+    return Check(tuple(MODEL_KEY.path), name, description, f"{KEPT_OUT} {advice}")
+
+
+def _advice(name: str, description: str, advice: str) -> Check:
+    return Check(tuple(MODEL_KEY.path), name, description, f"{TOLERATED} {advice}", "WARN", blocking=False)
+
+
+NO_LEAK = _gate(
+    gate.NO_LEAK,
     "No single feature, and not the model, predicts better than an honest one could.",
-    "Loans keep the scores of the last sound run: the version's tag `gate` in MLflow names the feature; take it out.",
+    "Take the feature that is named out of the model, and find out where it learns the outcome.",
 )
-AUC_IN_RANGE = _error(
-    "auc_in_range",
+LEAK_CANARY = _gate(
+    gate.LEAK_CANARY,
+    "Trained on permuted outcomes, the model predicts nothing.",
+    "Training sees its own test: look at the splits and the encoding of categories.",
+)
+AUC_IN_RANGE = _gate(
+    gate.AUC_IN_RANGE,
     "The AUC on rows that decided nothing lies between its minimum and maximum.",
-    "Loans keep the scores of the last sound run: look for a leak where it is too high, for lost columns where low.",
+    "Look for a leak where it is too high, for lost columns where it is too low.",
 )
-CALIBRATED = _warn(
-    "calibrated",
+NOT_WORSE = _gate(
+    gate.NOT_WORSE,
+    "On the same rows the version is not worse than the champion beyond the confidence interval.",
+    _OVERRIDE,
+)
+CALIBRATED = _gate(
+    gate.CALIBRATED,
     "The expected calibration error is within its limit.",
-    "Probabilities are off though the order of loans may be right: compare the calibration plot by grade.",
+    "Probabilities are off though the order of loans may be right: compare the calibration curve by grade.",
 )
-MEAN_PD = _warn(
-    "mean_pd_fits",
+MEAN_PD = _gate(
+    gate.MEAN_PD,
     "The mean PD is near the observed default rate on the test rows.",
-    "Expected losses are off by as much: ask whether the economy or the portfolio has changed.",
+    "Expected losses would be off by as much: ask whether the economy or the portfolio has changed.",
 )
-NOT_OVERFITTED = _warn(
-    "not_overfitted",
+RATINGS_RISE = _gate(
+    gate.RATINGS_RISE,
+    "Observed default rates rise from rating to rating.",
+    "Move the bounds of the master scale (model.rating_pd_bounds) apart.",
+)
+STABLE = _gate(
+    gate.STABLE,
+    "The score's distribution on the test rows is that of the development sample.",
+    "The portfolio has moved: the table names the features that moved most.",
+)
+FAIR = _gate(
+    gate.FAIR,
+    "Good loans are approved at similar rates in every protected group.",
+    "Look at the fairness figures of gold/model_validation with those responsible for fair lending.",
+)
+NOT_OVERFITTED = _advice(
+    gate.NOT_OVERFITTED,
     "The AUC in training is not far above the one on the test rows.",
     "The model has learnt the sample by heart: more regularisation, or more tapes.",
 )
 
-CHECKS: tuple[Check, ...] = (NO_LEAK, AUC_IN_RANGE, CALIBRATED, MEAN_PD, NOT_OVERFITTED)
-MAXIMUM_AUC_DROP = 0.06
+CHECKS: tuple[Check, ...] = (
+    NO_LEAK,
+    LEAK_CANARY,
+    AUC_IN_RANGE,
+    NOT_WORSE,
+    CALIBRATED,
+    MEAN_PD,
+    RATINGS_RISE,
+    STABLE,
+    FAIR,
+    NOT_OVERFITTED,
+)
+_BY_NAME = {check.name: check for check in CHECKS}
 
 
-def model_findings(rows: list[dict[str, Any]], settings: ModelSettings) -> list[Finding]:
-    """The findings of the newest model version, from the rows of gold/model_performance."""
-    newest = max(rows, key=lambda row: row["computed_at"])["model_version"]
-    figures = {(r["data_set"], r["metric"]): r["value"] for r in rows if r["model_version"] == newest}
-    tested = next(name for name, _ in figures if name.startswith("out_of"))
+def gate_findings(
+    criteria: list[Criterion], version: str, *, open_version: bool, champion_reigns: bool
+) -> list[Finding]:
+    """The criteria as findings of checks; an ERROR only where it keeps an open version out."""
 
-    def figure(metric: str) -> float:
-        return float(figures[tested, metric])
+    def severity(criterion: Criterion) -> Severity:
+        decisive = open_version and keeps_out(criterion, champion_reigns=champion_reigns)
+        return "ERROR" if decisive else "WARN"
 
-    auc, ece, mean_pd, observed = (figure(name) for name in ("auc", "ece", "mean_pd", "observed_rate"))
-    leaks = int(figures.get((tested, "leak_findings"), 0))
-    drop = float(figures["train", "auc"]) - auc
-    error = abs(mean_pd / observed - 1) if observed else 1.0
-    version = f"version {newest}"
     return [
         Finding(
-            NO_LEAK,
-            leaks == 0,
-            f"{version}: {leaks} leak findings (its tag `gate` in MLflow names them)" if leaks else f"{version}: none",
-            f"no feature with an AUC above {settings.maximum_single_feature_auc:.2f}",
-            leaks,
-        ),
-        Finding(
-            AUC_IN_RANGE,
-            settings.minimum_auc <= auc <= settings.maximum_auc,
-            f"{version}: AUC {auc:.4f} on {tested}",
-            f"{settings.minimum_auc:.2f} to {settings.maximum_auc:.2f}",
-        ),
-        Finding(
-            CALIBRATED,
-            ece <= settings.maximum_ece,
-            f"{version}: ECE {ece:.4f}",
-            f"at most {settings.maximum_ece:.3f}",
-        ),
-        Finding(
-            MEAN_PD,
-            error <= MEAN_PD_TOLERANCE,
-            f"{version}: mean PD {mean_pd:.2%}, observed {observed:.2%}",
-            f"within {MEAN_PD_TOLERANCE:.0%} of the observed rate",
-        ),
-        Finding(
-            NOT_OVERFITTED,
-            drop <= MAXIMUM_AUC_DROP,
-            f"{version}: AUC {drop:+.4f} above the test in training",
-            f"at most {MAXIMUM_AUC_DROP:.2f}",
-        ),
+            _BY_NAME[criterion.name],
+            criterion.passed,
+            f"version {version}: {criterion.observed}",
+            criterion.expected,
+            failed_rows=0 if criterion.passed else 1,
+            total_rows=1,
+            details=criterion.details,
+            severity=severity(criterion) if not criterion.passed else None,
+        )
+        for criterion in criteria
     ]
 
 
 def _measure(platform: Platform) -> list[Finding]:
-    names = ["model_version", "data_set", "metric", "value", "computed_at"]
-    return model_findings(platform.lakehouse.rows(MODEL_PERFORMANCE, names), platform.settings.model)
+    lake = platform.lakehouse
+    version = newest_version(lake)
+    if version is None:
+        return []
+    evidence = evidence_of(lake, version)
+    criteria = gate.judge(evidence, platform.settings.model)
+    reigns = evidence.champion is not None
+    undecided = is_open(decisions(lake), version)
+    findings = gate_findings(criteria, version, open_version=undecided, champion_reigns=reigns)
+    against = gate.objections(criteria, champion_reigns=reigns)
+    if undecided and against:
+        # The promotion that would note it is the step that these findings stop.
+        refuse(lake, version, against)
+    return findings
 
 
 MODEL_TABLE = CheckedTable("/".join(MODEL_KEY.path), CHECKS, _measure)

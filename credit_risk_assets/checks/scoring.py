@@ -15,6 +15,7 @@ from credit_risk_assets.checks.rules import (
     rule_findings,
 )
 from credit_risk_assets.config.tables import (
+    CHALLENGER_SCORES,
     DEVELOPMENT_SAMPLE,
     LOAN_SCORES,
     LOANS,
@@ -78,6 +79,15 @@ SCORE_CHECKS: tuple[Check, ...] = (
     RATINGS_RISE,
     MODEL_RECORDED,
 )
+
+SHADOW_ONCE = error_of(
+    CHALLENGER_SCORES,
+    "one_shadow_score_per_loan",
+    "Where there is a challenger, each loan with a score has one shadow score, by one other version.",
+    "Nothing decides by shadow scores. Drop the table and refresh again.",
+    blocking=False,
+)
+SHADOW_CHECKS: tuple[Check, ...] = (SHADOW_ONCE,)
 
 _RATINGS = ", ".join(repr(name) for name in RISK_RATINGS)
 SCORE_RULES = [
@@ -223,9 +233,35 @@ def _measure_sample(platform: Platform) -> list[Finding]:
     return sample_findings(platform.lakehouse)
 
 
+def _measure_shadow(platform: Platform) -> list[Finding]:
+    return shadow_findings(platform.lakehouse)
+
+
 def _measure_scores(platform: Platform) -> list[Finding]:
     return score_findings(platform.lakehouse)
 
 
+def shadow_findings(lakehouse: Lakehouse) -> list[Finding]:
+    """The finding of the shadow scores: they cover what the champion scored, or nothing."""
+    if not lakehouse.row_count(CHALLENGER_SCORES):
+        return [Finding(SHADOW_ONCE, True, "no challenger", "no shadow score without a challenger")]
+    facts = ("count(1)", "count(distinct loan_id)", "min(model_version)", "max(model_version)")
+    rows, loans, first, last = lakehouse.read(CHALLENGER_SCORES).selectExpr(*facts).collect()[0]
+    champion = lakehouse.read(LOAN_SCORES).selectExpr("max(model_version)").collect()[0][0]
+    scored = lakehouse.row_count(LOAN_SCORES)
+    failed = abs(scored - loans) + rows - loans
+    return [
+        Finding(
+            SHADOW_ONCE,
+            not failed and first == last != champion,
+            f"{rows:,} shadow scores of {loans:,} loans by version {first}{'' if first == last else f' to {last}'}",
+            f"{scored:,}, one for each loan with a score, by one version other than the champion {champion}",
+            failed,
+            scored,
+        )
+    ]
+
+
 SAMPLE_TABLE = CheckedTable(DEVELOPMENT_SAMPLE.path, SAMPLE_CHECKS, _measure_sample)
 SCORES_TABLE = CheckedTable(LOAN_SCORES.path, SCORE_CHECKS, _measure_scores)
+SHADOW_TABLE = CheckedTable(CHALLENGER_SCORES.path, SHADOW_CHECKS, _measure_shadow)

@@ -88,6 +88,10 @@ class ModelSettings(_Section):
     minimum_sample_loans: int = Field(2_000, ge=100)
     minimum_defaults: int = Field(100, ge=10)
     maximum_ece: float = Field(0.03, gt=0, le=1)
+    maximum_pd_error: float = Field(0.05, gt=0, le=1)
+    maximum_score_psi: float = Field(0.25, gt=0)
+    maximum_auc_drop: float = Field(0.06, gt=0, le=0.5)
+    maximum_opportunity_gap: float = Field(0.10, gt=0, le=1)
     rating_pd_bounds: tuple[float, float, float, float] = (0.02, 0.05, 0.12, 0.30)
 
     @field_validator("rating_pd_bounds")

@@ -68,8 +68,56 @@ LOAN_SCORES = Table(
     "One row per loan on book: probability of default, rating, points, reasons and model version.",
     ("risk_rating",),
 )
+CHALLENGER_SCORES = Table(
+    "gold",
+    "challenger_scores",
+    "Shadow scores: what the challenger, where there is one, says of every loan on book; nothing decides by them.",
+    ("risk_rating",),
+    columns={
+        "loan_id": "Loan on book.",
+        "as_of_date": "Day of the state that was scored.",
+        "pd_12m": "Probability of default within twelve months by the challenger; 1 for a loan in default.",
+        "risk_rating": "Very Low, Low, Medium, High or Very High by the PD.",
+        "score_points": "The PD as points; more points, less risk.",
+        "model_version": "Version of the challenger.",
+        "scored_at": "When it was scored (UTC).",
+    },
+)
 MODEL_PERFORMANCE = Table(
     "gold", "model_performance", "One row per model version, data set and metric.", cadence="model"
+)
+MODEL_VALIDATION = Table(
+    "gold",
+    "model_validation",
+    "One row per figure of a model version's validation: segments, ratings, fairness, benchmarks, curves, stability.",
+    cadence="model",
+    columns={
+        "model_version": "Version of the model in MLflow.",
+        "analysis": "Part of the validation, such as segment, fairness or benchmark.",
+        "subject": "What it is about: a dimension, a model, a feature or a curve.",
+        "item": "Group within it; empty where there is none.",
+        "metric": "Name of the figure.",
+        "value": "Its value.",
+        "lower": "Lower end of its 95 % interval; empty where none is given.",
+        "upper": "Upper end of its 95 % interval; empty where none is given.",
+        "position": "Place on the axis of a curve or feature; empty elsewhere.",
+        "computed_at": "When the version was registered (UTC).",
+    },
+)
+MODEL_DECISIONS = Table(
+    "gold",
+    "model_decisions",
+    "One row per decision on a model version: registered, promoted, refused or rolled back, by whom and why.",
+    cadence="model",
+    columns={
+        "decided_at": "When (UTC).",
+        "model_version": "Version that the decision is about.",
+        "action": "registered, promoted, refused or rolled_back.",
+        "champion_version": "Champion after the decision; empty where there is none.",
+        "decided_by": "gate, or the name of the person.",
+        "reasons": "What spoke for or against it.",
+        "run_id": "Dagster run that decided; empty for a person.",
+    },
 )
 # Every job closes the register of check results, so it is as fresh as the most frequent one.
 QUALITY_RESULTS = Table("gold", "quality_results", "One row per asset check and run.", cadence="lake")
@@ -84,7 +132,10 @@ TABLES: tuple[Table, ...] = (
     PORTFOLIO_CUBE,
     DEVELOPMENT_SAMPLE,
     LOAN_SCORES,
+    CHALLENGER_SCORES,
     MODEL_PERFORMANCE,
+    MODEL_VALIDATION,
+    MODEL_DECISIONS,
     QUALITY_RESULTS,
 )
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from credit_risk_assets.config.settings import ModelSettings, Settings
+from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import CHALLENGER, CHAMPION, MODEL_NAME
 from credit_risk_assets.modelling.score import dump_model, load_model
 from credit_risk_assets.tape import contract
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from credit_risk_assets.modelling.encode import Encoders
+    from credit_risk_assets.modelling.figures import Figure
     from credit_risk_assets.modelling.model import DefaultModel
     from credit_risk_assets.modelling.train import TrainingResult
 
 EXPERIMENT = MODEL_NAME
+FIGURES_FILE = "validation.json"
 _ARTIFACT = "model"
 _REQUIREMENTS = (
     "xgboost",
@@ -49,21 +51,14 @@ class NoChampionError(RuntimeError):
 
 @dataclass(frozen=True)
 class Registered:
-    """A registered version: its alias, and what the gate found against promotion."""
+    """A registered version and the MLflow run that made it."""
 
     version: str
-    alias: str
-    findings: tuple[str, ...]
     run_id: str
-
-    @property
-    def promoted(self) -> bool:
-        """Whether this version is the champion now."""
-        return self.alias == CHAMPION
 
 
 @dataclass(frozen=True)
-class Champion:
+class LoadedModel:
     """A version ready to score."""
 
     model: DefaultModel
@@ -117,27 +112,6 @@ def mlflow_resource(settings: Settings) -> ResourceDefinition:
     return tracking
 
 
-def promotion_findings(
-    result: TrainingResult, settings: ModelSettings, champion_tags: dict[str, str] | None
-) -> list[str]:
-    """What speaks against promoting a version, one line each; empty where nothing does.
-
-    Checked on rows that decided nothing: no leak, AUC not below the minimum and not below the lower bound of the
-    champion's interval, ECE within the maximum.
-    """
-    metrics = result.test_metrics
-    auc, ece = metrics["auc"].value, metrics["ece"].value
-    findings = list(result.leaks)
-    if auc < settings.minimum_auc:
-        findings.append(f"AUC {auc:.4f} on {result.test_set} is below model.minimum_auc {settings.minimum_auc}")
-    if ece > settings.maximum_ece:
-        findings.append(f"ECE {ece:.4f} on {result.test_set} is above model.maximum_ece {settings.maximum_ece}")
-    lower = (champion_tags or {}).get("auc_lower")
-    if lower is not None and auc < float(lower):
-        findings.append(f"AUC {auc:.4f} is below the champion's interval, which begins at {float(lower):.4f}")
-    return findings
-
-
 def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -174,12 +148,13 @@ def _example() -> Any:
     )  # fmt: skip
 
 
-def register(result: TrainingResult, settings: Settings, tags: dict[str, str] | None = None) -> Registered:
-    """Log parameters, metrics and the model as one pyfunc, and register it as a new version.
+def register(
+    result: TrainingResult, settings: Settings, tags: dict[str, str] | None = None, figures: Sequence[Figure] = ()
+) -> Registered:
+    """Log parameters, metrics, figures and the model as one pyfunc, and register it as the new challenger.
 
-    Works inside the active MLflow run (the Dagster asset's), or in a run of its own. The first version becomes
-    the champion unless it leaks; a later one becomes the champion where the gate finds nothing, else the
-    challenger. The findings are kept as tags of the version.
+    Works inside the active MLflow run (the Dagster asset's), or in a run of its own. Only the gate, or a person,
+    makes a challenger the champion (see `resources.registry`).
     """
     store = client(settings)
     import mlflow
@@ -189,7 +164,7 @@ def register(result: TrainingResult, settings: Settings, tags: dict[str, str] | 
         mlflow.set_experiment(EXPERIMENT)
         mlflow.start_run(run_name="train")
     try:
-        registered = _register(store, result, settings, tags or {})
+        registered = _register(store, result, settings, tags or {}, figures)
     except BaseException:
         if own:
             mlflow.end_run("FAILED")
@@ -199,7 +174,13 @@ def register(result: TrainingResult, settings: Settings, tags: dict[str, str] | 
     return registered
 
 
-def _register(store: MlflowClient, result: TrainingResult, settings: Settings, tags: dict[str, str]) -> Registered:
+def _register(
+    store: MlflowClient,
+    result: TrainingResult,
+    settings: Settings,
+    tags: dict[str, str],
+    figures: Sequence[Figure],
+) -> Registered:
     import mlflow
 
     run = mlflow.active_run()
@@ -209,15 +190,14 @@ def _register(store: MlflowClient, result: TrainingResult, settings: Settings, t
     parameters |= {f"rows_{name}": rows for name, rows in result.parts.items()}
     parameters |= {"features": len(result.model.columns), "trees": result.model.booster.num_boosted_rounds()}
     mlflow.log_params({**parameters, "test_date": str(result.test_date)})
-    figures = {
+    measured = {
         f"{data_set}_{name}": metric.value
         for data_set, metrics in result.metrics.items()
         for name, metric in metrics.items()
     }
-    mlflow.log_metrics(figures)
+    mlflow.log_metrics(measured)
     mlflow.log_dict(result.model.importance(), "importance.json")
-
-    champion = _version_with(store, CHAMPION)
+    mlflow.log_dict({"figures": [asdict(figure) for figure in figures]}, FIGURES_FILE)
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / "credit_default.pkl"
         packed.write_bytes(dump_model(result.model, result.encoders))
@@ -234,9 +214,6 @@ def _register(store: MlflowClient, result: TrainingResult, settings: Settings, t
                 pip_requirements=[f"{name}=={installed(name)}" for name in _REQUIREMENTS],
             )
     number = str(info.registered_model_version)
-    findings = promotion_findings(result, chosen, dict(champion.tags) if champion else None)
-    promote = not result.leaks if champion is None else not findings
-    alias = CHAMPION if promote else CHALLENGER
     metrics = result.test_metrics
     facts = {
         "auc": f"{metrics['auc'].value:.6f}",
@@ -244,17 +221,17 @@ def _register(store: MlflowClient, result: TrainingResult, settings: Settings, t
         "ece": f"{metrics['ece'].value:.6f}",
         "test_set": result.test_set,
         "test_date": str(result.test_date),
-        "gate": "; ".join(findings) or "nothing against promotion",
         "run_id": run.info.run_id,
         **tags,
     }
     for key, value in facts.items():
         store.set_model_version_tag(MODEL_NAME, number, key, value)
-    store.set_registered_model_alias(MODEL_NAME, alias, number)
-    return Registered(number, alias, tuple(findings), run.info.run_id)
+    store.set_registered_model_alias(MODEL_NAME, CHALLENGER, number)
+    return Registered(number, run.info.run_id)
 
 
-def _version_with(store: MlflowClient, alias: str) -> Any | None:
+def version_with(store: MlflowClient, alias: str) -> Any | None:
+    """The version that has the alias, as MLflow knows it, or None."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -263,10 +240,10 @@ def _version_with(store: MlflowClient, alias: str) -> Any | None:
         return None
 
 
-def load_version(settings: Settings, alias: str = CHAMPION) -> Champion:
+def load_version(settings: Settings, alias: str = CHAMPION) -> LoadedModel:
     """The version with the alias, ready to score; raises `NoChampionError` where there is none."""
     store = client(settings)
-    found = _version_with(store, alias)
+    found = version_with(store, alias)
     if found is None:
         raise NoChampionError(
             f"model {MODEL_NAME}: no version has the alias {alias} yet; run `credit-risk refresh` on tapes that "
@@ -280,10 +257,10 @@ def load_version(settings: Settings, alias: str = CHAMPION) -> Champion:
         )
         packed = next(Path(path).glob("artifacts/*.pkl"))
         model, encoders = load_model(packed.read_bytes())
-    return Champion(model.named(str(found.version)), encoders, str(found.version))
+    return LoadedModel(model.named(str(found.version)), encoders, str(found.version))
 
 
 def version_tags(settings: Settings, alias: str = CHAMPION) -> dict[str, str]:
     """The tags of the version with the alias (auc, gate, ...); empty where there is none."""
-    found = _version_with(client(settings), alias)
+    found = version_with(client(settings), alias)
     return dict(found.tags) if found is not None else {}

@@ -1,6 +1,7 @@
 """What people are told: failed checks once, failed runs once, a model outside its limits once."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,17 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_risk_assets.assets.model import PERFORMANCE_SCHEMA
 from credit_risk_assets.automation import check_alerts as check_alerts_module
 from credit_risk_assets.automation import sensors
 from credit_risk_assets.automation.check_alerts import CheckWatch, check_alerts
 from credit_risk_assets.checks.framework import RESULTS_SCHEMA
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.config.tables import INGESTION_LOG, MODEL_PERFORMANCE, QUALITY_RESULTS
+from credit_risk_assets.config.tables import INGESTION_LOG, QUALITY_RESULTS
 from credit_risk_assets.definitions import build_defs
+from credit_risk_assets.modelling.evaluate import Metric
 from credit_risk_assets.resources.notifications import Alert
 from credit_risk_assets.resources.platform import Platform
+from credit_risk_tests.checks.damage import record_evidence, sound_evidence
 from credit_risk_tests.conftest import run_job
 
 QUIET = {"telemetry": {"enabled": False}}
@@ -262,13 +264,10 @@ def test_a_failure_that_dagster_has_not_tagged_yet_is_judged_as_dagster_will(
 
 
 def performance(platform: Platform, version: str, **figures: float) -> None:
-    """Record a model version's figures: good ones, but for those given."""
-    lakehouse = platform.lakehouse
-    now = datetime.now(UTC)
-    values = {"auc": 0.82, "ece": 0.01, "mean_pd": 0.05, "observed_rate": 0.05, "leak_findings": 0.0, **figures}
-    rows = [(version, "out_of_time", name, value, None, None, now) for name, value in values.items()]
-    rows.append((version, "train", "auc", 0.84, None, None, now))
-    lakehouse.append(MODEL_PERFORMANCE, lakehouse.session.createDataFrame(rows, PERFORMANCE_SCHEMA))
+    """Record a model version's evidence: sound, but for the figures given."""
+    evidence = sound_evidence(version, champion=None)
+    tested = {**evidence.tested, **{name: Metric(value) for name, value in figures.items()}}
+    record_evidence(platform.lakehouse, replace(evidence, metrics={**evidence.metrics, "out_of_time": tested}))
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_every_schedule_is_on_by_default(defs: dg.Definitions) -> None:
 def test_every_sensor_is_on_by_default(defs: dg.Definitions) -> None:
     sensors = {sensor.name: sensor.default_status for sensor in defs.sensors or []}  # type: ignore[union-attr]
     assert sensors == dict.fromkeys(
-        ("landing_folder", "run_failure_alert", "check_failure_alert", "model_performance"),
+        ("landing_folder", "run_failure_alert", "check_failure_alert", "model_performance", "stale_scores"),
         dg.DefaultSensorStatus.RUNNING,
     )
 
@@ -125,7 +125,7 @@ def test_every_table_has_a_freshness_policy_in_step_with_its_schedule(defs: dg.D
     graph = defs.resolve_asset_graph()
     late = {key: graph.get(key).freshness_policy for key in graph.materializable_asset_keys}
     hours = {key.to_user_string(): policy.warn_window.to_timedelta() / HOUR for key, policy in late.items() if policy}  # type: ignore[attr-defined,union-attr]
-    assert {table.path for table in tables.TABLES} | {"default_model"} == set(hours)
+    assert {table.path for table in tables.TABLES} | {"default_model", "champion_model"} == set(hours)
     assert hours["silver/loans"] == 5
     assert hours["gold/portfolio_kpis"] == 25
     assert hours["default_model"] == 25
@@ -146,7 +146,7 @@ def test_every_asset_says_what_it_is_and_whose(defs: dg.Definitions) -> None:
         assert node.description.rstrip().endswith("."), key
         assert node.owners, key
         assert node.group_name in ("bronze", "silver", "gold", "model", "maintenance"), key
-        assert node.kinds in ({"delta", "spark"}, {"xgboost", "mlflow"}, {"delta"}), key
+        assert node.kinds in ({"delta", "spark"}, {"xgboost", "mlflow"}, {"mlflow"}, {"delta"}), key
 
 
 def test_workspace_and_project_name_the_same_code(defs: dg.Definitions) -> None:

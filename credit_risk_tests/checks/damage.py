@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 from deltalake import DeltaTable, write_deltalake
 
+from credit_risk_assets.assets.model import PERFORMANCE_SCHEMA, VALIDATION_SCHEMA, validation_rows
 from credit_risk_assets.checks import bronze, gold, history, ingestion, model, scoring, silver
 from credit_risk_assets.checks.framework import Check, CheckedTable, Finding
 from credit_risk_assets.checks.rules import RowRule
 from credit_risk_assets.config import tables
 from credit_risk_assets.config.settings import ModelSettings, Settings
-from credit_risk_assets.config.tables import Table
+from credit_risk_assets.config.tables import MODEL_PERFORMANCE, MODEL_VALIDATION, RISK_RATINGS, Table
+from credit_risk_assets.modelling.evaluate import Metric
+from credit_risk_assets.modelling.figures import Figure
+from credit_risk_assets.modelling.gate import Evidence, judge
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 
@@ -30,6 +34,7 @@ CHECKED: tuple[CheckedTable, ...] = (
     *gold.PORTFOLIO_TABLES,
     scoring.SAMPLE_TABLE,
     scoring.SCORES_TABLE,
+    scoring.SHADOW_TABLE,
     model.MODEL_TABLE,
 )
 """Every table with checks, in the order in which a run measures them."""
@@ -299,33 +304,148 @@ DAMAGE: tuple[Damage, ...] = (
     Damage(scoring.DEFAULTED_RATED, "a PD of 20 % for every loan", _all(_SCORES, pl.lit(0.2).alias("pd_12m"))),
     Damage(scoring.RATINGS_RISE, "PDs in reverse", _all(_SCORES, (1.001 - pl.col("pd_12m")).alias("pd_12m"))),
     Damage(scoring.MODEL_RECORDED, "a score by a version without figures", _set(_SCORES, "model_version", "99")),
+    Damage(scoring.SHADOW_ONCE, "a shadow score missing", lambda lake: lake.drop_first(tables.CHALLENGER_SCORES)),
+    Damage(scoring.SHADOW_ONCE, "a shadow score twice", lambda lake: lake.repeat_first(tables.CHALLENGER_SCORES)),
+    Damage(
+        scoring.SHADOW_ONCE,
+        "shadow scores by the champion",
+        _all(tables.CHALLENGER_SCORES, pl.lit("1").alias("model_version")),
+    ),
 )
 
-MODEL_DAMAGE: tuple[tuple[Check, str, dict[str, float]], ...] = (
-    (model.NO_LEAK, "a feature that knows the outcome", {"leak_findings": 1.0}),
-    (model.AUC_IN_RANGE, "an AUC of 0.54", {"auc": 0.54}),
-    (model.AUC_IN_RANGE, "an AUC of 0.99", {"auc": 0.99}),
-    (model.CALIBRATED, "an ECE of 0.2", {"ece": 0.2}),
-    (model.MEAN_PD, "a mean PD of 47 % where 10 % default", {"mean_pd": 0.47}),
-    (model.NOT_OVERFITTED, "an AUC of 0.99 in training", {"train": 0.99}),
+
+def _metric(name: str, value: float, data_set: str = "out_of_time") -> Callable[[Evidence], Evidence]:
+    def change(evidence: Evidence) -> Evidence:
+        changed = {**evidence.metrics[data_set], name: Metric(value)}
+        return replace(evidence, metrics={**evidence.metrics, data_set: changed})
+
+    return change
+
+
+def _figure(figure: Figure) -> Callable[[Evidence], Evidence]:
+    """Put a figure in the place of the one of its name, or beside the others."""
+
+    def change(evidence: Evidence) -> Evidence:
+        name = (figure.analysis, figure.subject, figure.item, figure.metric)
+        others = [f for f in evidence.figures if (f.analysis, f.subject, f.item, f.metric) != name]
+        return replace(evidence, figures=[*others, figure])
+
+    return change
+
+
+def _without(analysis: str) -> Callable[[Evidence], Evidence]:
+    return lambda evidence: replace(evidence, figures=[f for f in evidence.figures if f.analysis != analysis])
+
+
+MODEL_DAMAGE: tuple[tuple[Check, str, Callable[[Evidence], Evidence]], ...] = (
+    (
+        model.NO_LEAK,
+        "a feature that knows the outcome",
+        _figure(Figure("leak", "feature cured: alone it has AUC 0.991", "", "finding", 1.0)),
+    ),
+    (
+        model.LEAK_CANARY,
+        "a training that learns from permuted outcomes",
+        _figure(Figure("canary", "permuted_labels", "out_of_time", "passed", 0.0)),
+    ),
+    (
+        model.LEAK_CANARY,
+        "a leak guard that overlooks a planted column",
+        _figure(Figure("canary", "planted_column", "", "caught", 0.0)),
+    ),
+    (model.LEAK_CANARY, "no training on permuted outcomes at all", _without("canary")),
+    (model.AUC_IN_RANGE, "an AUC of 0.54", _metric("auc", 0.54)),
+    (model.AUC_IN_RANGE, "an AUC of 0.99", _metric("auc", 0.99)),
+    (
+        model.NOT_WORSE,
+        "an AUC .02 below the champion's on the same rows",
+        _figure(Figure("champion", "1", "", "auc_difference", -0.02, -0.03, -0.01)),
+    ),
+    (model.CALIBRATED, "an ECE of 0.2", _metric("ece", 0.2)),
+    (model.MEAN_PD, "a mean PD of 47 % where 10 % default", _metric("mean_pd", 0.47)),
+    (model.MEAN_PD, "a mean PD of 8.5 % where 10 % default", _metric("mean_pd", 0.085)),
+    (
+        model.RATINGS_RISE,
+        "loans rated High that default less often than Medium ones",
+        _figure(Figure("rating", "master_scale", "High", "observed_rate", 0.03, 0.02, 0.04, 3.0)),
+    ),
+    (model.RATINGS_RISE, "no default rate by rating", _without("rating")),
+    (
+        model.STABLE,
+        "a score whose PSI is 0.4",
+        _figure(Figure("stability", "score_points", "", "psi", 0.4)),
+    ),
+    (
+        model.FAIR,
+        "good loans of the young approved 20 points less often",
+        _figure(Figure("fairness", "age_band", "18-24", "equal_opportunity_difference", -0.2, -0.22, -0.18)),
+    ),
+    (
+        model.FAIR,
+        "an impact ratio below four fifths without more risk",
+        _figure(Figure("fairness", "region", "North", "explained_by_risk", 0.0)),
+    ),
+    (model.NOT_OVERFITTED, "an AUC of 0.99 in training", _metric("auc", 0.99, "train")),
 )
 
 
-def performance(**figures: float) -> list[dict[str, Any]]:
-    """The rows of gold/model_performance of one sound version, but for the figures given."""
-    sound = {"auc": 0.87, "ece": 0.01, "mean_pd": 0.10, "observed_rate": 0.10, "leak_findings": 0.0}
-    now = datetime(2026, 11, 23, tzinfo=UTC)
+def sound_evidence(version: str = "2", champion: str | None = "1") -> Evidence:
+    """What the gold tables hold of a version that nothing speaks against."""
+    rates = dict(zip(RISK_RATINGS, (0.01, 0.03, 0.08, 0.20, 0.50), strict=True))
+    figures = [
+        Figure("canary", "permuted_labels", "out_of_time", "auc", 0.503, 0.48, 0.526),
+        Figure("canary", "permuted_labels", "out_of_time", "auc_distance_bound", 0.04),
+        Figure("canary", "permuted_labels", "out_of_time", "passed", 1.0),
+        Figure("canary", "planted_column", "", "caught", 1.0),
+        *(
+            Figure("rating", "master_scale", name, "observed_rate", rate, rate * 0.9, rate * 1.1, float(place))
+            for place, (name, rate) in enumerate(rates.items())
+        ),
+        Figure("stability", "score_points", "", "psi", 0.003),
+        Figure("stability", "score_points", "", "psi_critical", 0.002),
+        Figure("fairness", "age_band", "18-24", "equal_opportunity_difference", -0.02, -0.04, 0.0),
+        Figure("fairness", "age_band", "35-44", "equal_opportunity_difference", 0.0),
+    ]
+    if champion:
+        figures.append(Figure("champion", champion, "", "auc_difference", -0.001, -0.004, 0.002))
+    tested = {"auc": 0.87, "ece": 0.01, "mean_pd": 0.10, "observed_rate": 0.10, "n": 30_000.0}
+    metrics = {
+        "out_of_time": {name: Metric(value) for name, value in tested.items()},
+        "train": {"auc": Metric(0.89)},
+    }
+    return Evidence(version, "out_of_time", metrics, figures)
 
-    def row(data_set: str, metric: str, value: float) -> dict[str, Any]:
-        return {"model_version": "1", "data_set": data_set, "metric": metric, "value": value, "computed_at": now}
 
-    tested = [row("out_of_time", name, value) for name, value in {**sound, **figures}.items() if name != "train"]
-    return [*tested, row("train", "auc", figures.get("train", 0.89))]
+def recorded(evidence: Evidence) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """The rows of gold/model_performance and gold/model_validation that hold the evidence."""
+    now = datetime.now(UTC)
+    performance = [
+        (evidence.version, data_set, name, metric.value, metric.lower, metric.upper, now)
+        for data_set, metrics in evidence.metrics.items()
+        for name, metric in metrics.items()
+    ]
+    return performance, validation_rows(evidence.figures, evidence.version, now)
 
 
-def model_findings(**figures: float) -> dict[Check, Finding]:
-    """What the checks of the model find in these figures."""
-    return {finding.check: finding for finding in model.model_findings(performance(**figures), ModelSettings())}
+def record_evidence(lakehouse: Lakehouse, evidence: Evidence) -> None:
+    """Put the evidence of a version into the lake."""
+    for table, schema, rows in zip(
+        (MODEL_PERFORMANCE, MODEL_VALIDATION), (PERFORMANCE_SCHEMA, VALIDATION_SCHEMA), recorded(evidence), strict=True
+    ):
+        lakehouse.ensure(table, schema)
+        lakehouse.append(table, lakehouse.session.createDataFrame(rows, schema))
+
+
+def model_findings(
+    change: Callable[[Evidence], Evidence] = lambda evidence: evidence,
+    *,
+    champion: str | None = "1",
+    undecided: bool = True,
+) -> dict[Check, Finding]:
+    """What the checks of the model find in a sound version's evidence, changed."""
+    criteria = judge(change(sound_evidence(champion=champion)), ModelSettings())
+    findings = model.gate_findings(criteria, "2", open_version=undecided, champion_reigns=champion is not None)
+    return {finding.check: finding for finding in findings}
 
 
 def case_ids(checks: Sequence[Check]) -> list[str]:

@@ -15,7 +15,6 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
-from credit_risk_assets.assets.model import PERFORMANCE_SCHEMA
 from credit_risk_assets.checks import bronze, history, silver
 from credit_risk_assets.checks.framework import CheckedTable, CheckError, Finding, layer_checks
 from credit_risk_assets.config import tables
@@ -23,6 +22,7 @@ from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.credit.rating import risk_rating
 from credit_risk_assets.definitions import build_defs
 from credit_risk_assets.resources.platform import Platform
+from credit_risk_assets.resources.registry import GATE, PROMOTED, REGISTERED, record
 from credit_risk_tests.checks.damage import (
     CHECKED,
     DAMAGE,
@@ -35,8 +35,9 @@ from credit_risk_tests.checks.damage import (
     Damage,
     Lake,
     model_findings,
-    performance,
     proofs,
+    record_evidence,
+    sound_evidence,
 )
 from credit_risk_tests.conftest import failed_checks, make_settings, run_job, write_tape
 
@@ -91,12 +92,12 @@ def _score(platform: Platform) -> None:
         pl.lit("1").alias("model_version"),
     )
     wanted = frame.select("loan_id", "as_of_date", "pd_12m", "risk_rating", "model_version").to_arrow()
-    lakehouse.overwrite(tables.LOAN_SCORES, lakehouse.session.createDataFrame(wanted))
-    figures = [
-        (r["model_version"], r["data_set"], r["metric"], r["value"], None, None, r["computed_at"])
-        for r in performance()
-    ]
-    lakehouse.append(tables.MODEL_PERFORMANCE, lakehouse.session.createDataFrame(figures, PERFORMANCE_SCHEMA))
+    scores = lakehouse.session.createDataFrame(wanted)
+    lakehouse.overwrite(tables.LOAN_SCORES, scores)
+    lakehouse.overwrite(tables.CHALLENGER_SCORES, scores.drop("model_version").selectExpr("*", "'2' as model_version"))
+    record_evidence(lakehouse, sound_evidence("1", champion=None))
+    record(lakehouse, "1", REGISTERED, None, by=GATE, reasons="")
+    record(lakehouse, "1", PROMOTED, "1", by=GATE, reasons="")
 
 
 @pytest.fixture
@@ -126,10 +127,13 @@ def test_a_check_fails_on_a_lake_that_violates_it(lake: Lake, damage: Damage) ->
     assert '"C1"' not in shown
 
 
-@pytest.mark.parametrize(("check", "_what", "figures"), MODEL_DAMAGE, ids=MODEL_IDS)
-def test_a_check_fails_on_a_model_that_violates_it(check: Any, _what: str, figures: dict[str, float]) -> None:
+@pytest.mark.parametrize(("check", "_what", "change"), MODEL_DAMAGE, ids=MODEL_IDS)
+def test_a_check_fails_on_a_model_that_violates_it(check: Any, _what: str, change: Any) -> None:
     assert model_findings()[check].passed
-    assert not model_findings(**figures)[check].passed
+    finding = model_findings(change)[check]
+    assert not finding.passed
+    assert finding.weight == check.severity
+    assert model_findings(change, undecided=False)[check].weight == "WARN", "nothing is left to stop"
 
 
 def test_every_declared_check_is_proven_here() -> None:

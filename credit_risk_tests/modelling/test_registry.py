@@ -1,8 +1,7 @@
-"""Registering, promoting and loading the default model in MLflow."""
+"""Registering and loading the default model in MLflow."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +10,16 @@ import polars as pl
 import pytest
 
 from credit_risk_assets.config.settings import Settings, read_settings
-from credit_risk_assets.modelling.evaluate import Metric
+from credit_risk_assets.config.tables import CHALLENGER, CHAMPION, MODEL_NAME
+from credit_risk_assets.modelling.figures import Figure
 from credit_risk_assets.modelling.train import TrainingResult
 from credit_risk_assets.resources.mlflow import (
     EXPERIMENT,
+    FIGURES_FILE,
     NoChampionError,
     client,
     load_version,
-    promotion_findings,
     register,
-    version_tags,
 )
 from credit_risk_tests.modelling.test_score import APPLICATION
 
@@ -30,43 +29,40 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return read_settings(home=tmp_path_factory.mktemp("home"))
 
 
-def with_auc(result: TrainingResult, auc: float) -> TrainingResult:
-    metrics = {name: dict(found) for name, found in result.metrics.items()}
-    metrics[result.test_set]["auc"] = Metric(auc, auc - 0.01, auc + 0.01)
-    return dataclasses.replace(result, metrics=metrics)
+def champion(settings: Settings, version: str) -> None:
+    client(settings).set_registered_model_alias(MODEL_NAME, CHAMPION, version)
 
 
-def test_versions_are_registered_promoted_and_loaded(
+def test_a_version_is_registered_as_challenger_and_loaded(
     home: Settings, trained: TrainingResult, sample: pl.DataFrame
 ) -> None:
     import mlflow
 
     with pytest.raises(NoChampionError, match="credit_default"):
         load_version(home)
-    first = register(trained, home)
-    assert (first.version, first.promoted, first.findings) == ("1", True, ())
-    champion = load_version(home)
-    assert champion.model.version == "1"
+    figure = Figure("segment", "loan_purpose", "auto", "auc", 0.8)
+    first = register(trained, home, figures=[figure])
+    assert first.version == "1"
+    with pytest.raises(NoChampionError):
+        load_version(home)
+    loaded = load_version(home, CHALLENGER)
+    assert loaded.model.version == "1"
     rows = sample.head(200)
     np.testing.assert_array_equal(
-        champion.model.probability(champion.encoders.transform(rows)),
+        loaded.model.probability(loaded.encoders.transform(rows)),
         trained.model.probability(trained.encoders.transform(rows)),
     )
     run = client(home).get_run(first.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["out_of_time_auc"] == pytest.approx(trained.test_metrics["auc"].value)
     assert run.data.params["max_depth"] == "6"
+    assert mlflow.artifacts.load_dict(f"runs:/{first.run_id}/{FIGURES_FILE}")["figures"][0]["item"] == "auto"
     assert mlflow.active_run() is None
 
-    worse = register(with_auc(trained, trained.test_metrics["auc"].value - 0.1), home)
-    assert not worse.promoted
-    assert "champion" in worse.findings[0]
+    assert register(trained, home).version == "2"
+    assert load_version(home, CHALLENGER).version == "2"
+    champion(home, "1")
     assert load_version(home).version == "1"
-    assert load_version(home, "challenger").version == worse.version
-    assert worse.findings[0] in version_tags(home, "challenger")["gate"]
-
-    assert register(trained, home).promoted
-    assert load_version(home).version == "3"
 
 
 def test_the_registered_pyfunc_scores_applications(home: Settings, trained: TrainingResult) -> None:
@@ -105,23 +101,3 @@ def test_registration_joins_the_active_run(home: Settings, trained: TrainingResu
         active = mlflow.active_run()
         assert active is not None
         assert active.info.run_id == run.info.run_id
-
-
-def test_the_gate_names_each_finding(trained: TrainingResult, home: Settings) -> None:
-    assert promotion_findings(trained, home.model, None) == []
-    weak = promotion_findings(with_auc(trained, 0.61), home.model, {"auc_lower": "0.8"})
-    assert len(weak) == 2
-    leaky = dataclasses.replace(trained, leaks=["feature x: it restates the outcome"])
-    assert promotion_findings(leaky, home.model, None) == ["feature x: it restates the outcome"]
-    metrics = {name: dict(found) for name, found in trained.metrics.items()}
-    metrics[trained.test_set]["ece"] = Metric(0.2)
-    findings = promotion_findings(dataclasses.replace(trained, metrics=metrics), home.model, None)
-    assert "ECE 0.2000" in findings[0]
-
-
-def test_a_first_version_that_leaks_is_no_champion(trained: TrainingResult, tmp_path: Path) -> None:
-    settings = read_settings(home=tmp_path)
-    found = register(dataclasses.replace(trained, leaks=["feature x: it restates the outcome"]), settings)
-    assert not found.promoted
-    with pytest.raises(NoChampionError):
-        load_version(settings)

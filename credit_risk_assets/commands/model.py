@@ -1,0 +1,96 @@
+"""`credit-risk model`: the versions of the default model, and who decides which of them scores loans."""
+
+from __future__ import annotations
+
+import getpass
+from contextlib import closing
+from typing import Annotated
+
+import typer
+from rich.table import Table as Grid
+
+from credit_risk_assets.commands.console import console, current_settings, fail
+
+app = typer.Typer(help="Versions of the default model: list, promote, roll back.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_versions() -> None:
+    """Show every version with its role, its figures out of time and the last decision on it."""
+    from credit_risk_assets.resources.lake_log import LakeLog
+    from credit_risk_assets.resources.registry import overview
+
+    current_settings()
+    rows = overview(LakeLog(current_settings().lake))
+    if not rows:
+        console.print("no version yet: `credit-risk refresh` trains one on tapes that are twelve months apart")
+        return
+    grid = Grid("version", "role", "trained", "AUC", "ECE", "mean PD", "observed", "decision", "by", "why", box=None)
+    for row in rows:
+        grid.add_row(
+            row["version"],
+            row["role"],
+            f"{row['trained']:%Y-%m-%d %H:%M}",
+            *[f"{row[name]:.4f}" if name in row else "" for name in ("auc", "ece")],
+            *[f"{row[name]:.2%}" if name in row else "" for name in ("mean_pd", "observed_rate")],
+            row["decision"],
+            row["by"],
+            row["reasons"],
+        )
+    console.print(grid)
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="The version that is to score loans.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands in the register of decisions.")] = "",
+    override: Annotated[bool, typer.Option(help="Promote although the gate objects; needs a reason.")] = False,
+) -> None:
+    """Make a version the champion, where the gate has nothing against it or a person overrules it."""
+    from credit_risk_assets.resources.lake_log import LakeLog
+    from credit_risk_assets.resources.platform import Platform
+    from credit_risk_assets.resources.registry import RegistryError, champion_of, decisions, judged
+    from credit_risk_assets.resources.registry import promote as make_champion
+    from credit_risk_assets.resources.writer_lock import LakeBusyError
+
+    chosen = current_settings()
+    lake = LakeLog(chosen.lake)
+    try:
+        if champion_of(decisions(lake)) == version:
+            raise fail(f"version {version}: it is the champion already")
+        _, against = judged(lake, chosen.model, version)
+        if against and not override:
+            raise fail(
+                f"version {version}: the gate objects ({'; '.join(against)}); overrule it with --override --reason TEXT"
+            )
+        if override and not reason.strip():
+            raise fail(f"version {version}: --override needs --reason TEXT, which stands in the register of decisions")
+        said = reason.strip() or "promoted by hand"
+        if against:
+            said = f"{said} (overruled: {'; '.join(against)})"
+        with closing(Platform(chosen)) as platform:
+            make_champion(platform.lakehouse, chosen, version, by=getpass.getuser(), reasons=said)
+    except (RegistryError, LakeBusyError) as error:
+        raise fail(str(error)) from None
+    console.print(f"version {version} is the champion", markup=False)
+    console.print("next: `credit-risk refresh` scores every loan with it", markup=False)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; it stands in the register of decisions.")],
+) -> None:
+    """Put the champion before the present one in force again."""
+    from credit_risk_assets.resources.platform import Platform
+    from credit_risk_assets.resources.registry import RegistryError
+    from credit_risk_assets.resources.registry import rollback as put_back
+    from credit_risk_assets.resources.writer_lock import LakeBusyError
+
+    chosen = current_settings()
+    try:
+        with closing(Platform(chosen)) as platform:
+            version = put_back(platform.lakehouse, chosen, by=getpass.getuser(), reasons=reason)
+    except (RegistryError, LakeBusyError) as error:
+        raise fail(str(error)) from None
+    console.print(f"version {version} is the champion again", markup=False)
+    console.print("next: `credit-risk refresh` scores every loan with it", markup=False)
