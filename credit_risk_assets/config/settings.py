@@ -23,6 +23,9 @@ class SettingsError(ValueError):
     """A setting is missing, misspelt or out of range; the message is one line that names the key."""
 
 
+Benchmark = Literal["logistic_regression", "scorecard", "unconstrained", "protected"]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -89,6 +92,7 @@ class ModelSettings(_Section):
     minimum_defaults: int = Field(100, ge=10)
     maximum_ece: float = Field(0.03, gt=0, le=1)
     rating_pd_bounds: tuple[float, float, float, float] = (0.02, 0.05, 0.12, 0.30)
+    benchmarks: tuple[Benchmark, ...] = ("logistic_regression", "scorecard", "unconstrained", "protected")
 
     @field_validator("rating_pd_bounds")
     @classmethod

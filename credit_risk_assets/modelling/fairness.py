@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from credit_risk_assets.modelling.evaluate import Metric
 from credit_risk_assets.modelling.figures import Figure
 from credit_risk_assets.modelling.groups import MISSING, Judged, group_auc, group_names, parted, tested_rows
 from credit_risk_assets.modelling.intervals import difference_interval, jeffreys_interval, ratio_interval
@@ -34,9 +35,13 @@ class _Group:
     """One group's test loans and how the model's threshold decides on them."""
 
     name: str
-    rows: Judged
+    label: NDArray[np.int64]
+    predicted: NDArray[np.float64]
     approved: NDArray[np.bool_]
     place: float
+
+    def __len__(self) -> int:
+        return len(self.label)
 
     @property
     def approvals(self) -> int:
@@ -44,23 +49,23 @@ class _Group:
 
     @property
     def rate(self) -> float:
-        return self.approvals / len(self.rows)
+        return self.approvals / len(self)
 
     @property
     def defaults(self) -> int:
-        return int(self.rows.label.sum())
+        return int(self.label.sum())
 
     @property
     def default_rate(self) -> float:
-        return self.defaults / len(self.rows)
+        return self.defaults / len(self)
 
     @property
     def goods(self) -> int:
-        return len(self.rows) - self.defaults
+        return len(self) - self.defaults
 
     @property
     def good_approvals(self) -> int:
-        return int(self.approved[self.rows.label == 0].sum())
+        return int(self.approved[self.label == 0].sum())
 
 
 def fairness_figures(result: TrainingResult) -> list[Figure]:
@@ -113,23 +118,24 @@ def _attribute(attribute: str, rows: Judged, names: NDArray[np.object_], thresho
         figures.append(Figure(FAIRNESS, attribute, name, "too_small", float(too_small), position=float(place)))
         small += too_small
         if not too_small:
-            groups.append(_Group(name, rows.where(inside), rows.predicted[inside] < threshold, float(place)))
+            predicted = rows.predicted[inside]
+            groups.append(_Group(name, rows.label[inside], predicted, predicted < threshold, float(place)))
             outside.append(~inside)
     # who gave no value is no group of people to compare others with
     candidates = [group for group in groups if group.name != MISSING]
     if not candidates:
         return [*figures, Figure(FAIRNESS, attribute, "", "groups_judged", 0.0)]
-    reference = max(candidates, key=lambda group: (group.rate, len(group.rows), group.name))
-    largest = max(candidates, key=lambda group: (len(group.rows), group.name))
+    reference = max(candidates, key=lambda group: (group.rate, len(group), group.name))
+    largest = max(candidates, key=lambda group: (len(group), group.name))
     judged: list[Figure] = []
     for group, others in zip(groups, outside, strict=True):
         judged += _decisions(attribute, group, reference, largest)
-        judged += _predictions(attribute, group, rows.where(others))
+        judged += _predictions(attribute, group, group_auc(rows.label[others], rows.predicted[others]))
     return figures + judged + _summary(attribute, judged, len(groups), small)
 
 
 def _decisions(attribute: str, group: _Group, reference: _Group, largest: _Group) -> list[Figure]:
-    size = len(group.rows)
+    size = len(group)
 
     def figure(metric: str, value: float, interval: tuple[float, float] | None = None) -> Figure:
         low, high = interval or (None, None)
@@ -141,10 +147,10 @@ def _decisions(attribute: str, group: _Group, reference: _Group, largest: _Group
     ]
     for metric, other in (("adverse_impact_ratio", reference), ("adverse_impact_ratio_to_largest", largest)):
         if other.approvals:
-            interval = ratio_interval(group.approvals, size, other.approvals, len(other.rows))
+            interval = ratio_interval(group.approvals, size, other.approvals, len(other))
             found.append(figure(metric, group.rate / other.rate, None if group is other else interval))
     if reference.defaults:
-        interval = ratio_interval(group.defaults, size, reference.defaults, len(reference.rows))
+        interval = ratio_interval(group.defaults, size, reference.defaults, len(reference))
         ratio = group.default_rate / reference.default_rate
         found.append(figure("base_rate_ratio", ratio, None if group is reference else interval))
     if reference.approvals:
@@ -162,17 +168,17 @@ def _decisions(attribute: str, group: _Group, reference: _Group, largest: _Group
 
 
 def _explained(group: _Group, reference: _Group) -> bool:
-    low, high = jeffreys_interval(group.defaults, len(group.rows))
-    _, reference_high = jeffreys_interval(reference.defaults, len(reference.rows))
-    return low > reference_high and float(group.rows.predicted.mean()) <= high
+    low, high = jeffreys_interval(group.defaults, len(group))
+    _, reference_high = jeffreys_interval(reference.defaults, len(reference))
+    return low > reference_high and float(group.predicted.mean()) <= high
 
 
-def _predictions(attribute: str, group: _Group, others: Judged) -> list[Figure]:
+def _predictions(attribute: str, group: _Group, rest: Metric | None) -> list[Figure]:
     def figure(metric: str, value: float, lower: float | None = None, upper: float | None = None) -> Figure:
         return Figure(FAIRNESS, attribute, group.name, metric, value, lower, upper, group.place)
 
-    low, high = jeffreys_interval(group.defaults, len(group.rows))
-    mean_pd, observed = float(group.rows.predicted.mean()), group.default_rate
+    low, high = jeffreys_interval(group.defaults, len(group))
+    mean_pd, observed = float(group.predicted.mean()), group.default_rate
     found = [
         figure("defaults", float(group.defaults)),
         figure("observed_rate", observed, low, high),
@@ -180,8 +186,7 @@ def _predictions(attribute: str, group: _Group, others: Judged) -> list[Figure]:
         figure("calibration_gap", mean_pd - observed, mean_pd - high, mean_pd - low),
         figure("holds", float(low <= mean_pd <= high)),
     ]
-    auc = group_auc(group.rows.label, group.rows.predicted)
-    rest = group_auc(others.label, others.predicted)
+    auc = group_auc(group.label, group.predicted)
     if auc is not None:
         found.append(figure("auc", auc.value, auc.lower, auc.upper))
     if auc is not None and rest is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy import stats
 
 from credit_risk_assets.config.tables import RISK_CATEGORIES, RISK_RATINGS
@@ -43,7 +44,7 @@ def segment_figures(result: TrainingResult) -> list[Figure]:
     `observation_date`, and `all`. `position` numbers a dimension's groups in their order.
     """
     rows = tested_rows(result)
-    figures = _measured(ALL, "", rows)
+    figures = _measured(ALL, "", rows.label, rows.predicted)
     for subject in DIMENSIONS:
         if subject in rows.frame.columns:
             figures += _by(subject, rows, rows.frame[subject])
@@ -68,13 +69,19 @@ def _over_time(result: TrainingResult, rows: Judged) -> list[Figure]:
 def _by(subject: str, rows: Judged, column: pl.Series) -> list[Figure]:
     figures = []
     for place, (name, inside) in enumerate(parted(group_names(column), _ORDERS.get(subject, ()))):
-        figures += _measured(subject, name, rows.where(inside), float(place))
+        figures += _measured(subject, name, rows.label[inside], rows.predicted[inside], float(place))
     return figures
 
 
-def _measured(subject: str, item: str, rows: Judged, position: float | None = None) -> list[Figure]:
-    size, defaults = len(rows), int(rows.label.sum())
-    observed, mean_pd = defaults / size, float(rows.predicted.mean())
+def _measured(
+    subject: str,
+    item: str,
+    label: NDArray[np.int64],
+    predicted: NDArray[np.float64],
+    position: float | None = None,
+) -> list[Figure]:
+    size, defaults = len(label), int(label.sum())
+    observed, mean_pd = defaults / size, float(predicted.mean())
     low, high = jeffreys_interval(defaults, size)
 
     def figure(metric: str, value: float, lower: float | None = None, upper: float | None = None) -> Figure:
@@ -85,12 +92,12 @@ def _measured(subject: str, item: str, rows: Judged, position: float | None = No
         figure("defaults", float(defaults)),
         figure("observed_rate", observed, low, high),
         figure("mean_pd", mean_pd),
-        figure("brier", float(np.mean((rows.predicted - rows.label) ** 2))),
+        figure("brier", float(np.mean((predicted - label) ** 2))),
         figure("calibration_gap", mean_pd - observed, mean_pd - high, mean_pd - low),
     ]
     if defaults:
         figures.append(figure("pd_to_observed", mean_pd / observed, mean_pd / high, mean_pd / low))
-    auc = group_auc(rows.label, rows.predicted)
+    auc = group_auc(label, predicted)
     if auc is not None:
         figures.append(figure("auc", auc.value, auc.lower, auc.upper))
     return figures

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from credit_risk_assets.modelling.benchmarks import benchmark_figures
+from credit_risk_assets.modelling.canary import canary_figures
 from credit_risk_assets.modelling.curves import curve_figures
 from credit_risk_assets.modelling.fairness import fairness_figures
 from credit_risk_assets.modelling.figures import Figure
+from credit_risk_assets.modelling.importance import importance_figures
 from credit_risk_assets.modelling.segments import rating_figures, segment_figures
 from credit_risk_assets.modelling.stability import stability_figures
 
@@ -23,4 +26,7 @@ def validate(result: TrainingResult, settings: ModelSettings) -> list[Figure]:
         *curve_figures(result),
         *stability_figures(result, settings),
         *fairness_figures(result),
+        *benchmark_figures(result, settings),
+        *importance_figures(result, settings),
+        *canary_figures(result, settings),
     ]
