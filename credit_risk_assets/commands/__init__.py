@@ -1,0 +1,1 @@
+"""Commands of the console script, by what they are about."""

@@ -23,6 +23,9 @@ class SettingsError(ValueError):
     """A setting is missing, misspelt or out of range; the message is one line that names the key."""
 
 
+Benchmark = Literal["logistic_regression", "scorecard", "unconstrained", "protected"]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -93,6 +96,7 @@ class ModelSettings(_Section):
     maximum_auc_drop: float = Field(0.06, gt=0, le=0.5)
     maximum_opportunity_gap: float = Field(0.10, gt=0, le=1)
     rating_pd_bounds: tuple[float, float, float, float] = (0.02, 0.05, 0.12, 0.30)
+    benchmarks: tuple[Benchmark, ...] = ("logistic_regression", "scorecard", "unconstrained", "protected")
 
     @field_validator("rating_pd_bounds")
     @classmethod

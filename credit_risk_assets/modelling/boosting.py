@@ -106,9 +106,13 @@ def fit_members(
     folds: NDArray[np.int64],
     settings: ModelSettings,
     monotone: tuple[int, ...] | None = None,
+    count: int | None = None,
 ) -> list[Member]:
-    """Train the members; `folds` numbers each row's fold 0 to 4 and every fold holds both outcomes."""
-    count = FOLDS if len(label) < SINGLE_MEMBER_FROM_ROWS else 1
+    """Train the members; `folds` numbers each row's fold 0 to 4 and every fold holds both outcomes.
+
+    `count` is how many, by default all five, or one where the table is large.
+    """
+    count = count or (FOLDS if len(label) < SINGLE_MEMBER_FROM_ROWS else 1)
     scale = fit_scale(matrix, settings.seed)
     members = []
     for member, booster in enumerate(_boost(matrix, label, folds, count, settings, monotone)):

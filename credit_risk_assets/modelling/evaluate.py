@@ -77,7 +77,9 @@ def delong_interval(label: Any, pd_12m: Any, level: float = 0.95) -> Metric:
     return Metric(auc, max(0.0, auc - reach), min(1.0, auc + reach))
 
 
-def _bootstrap(rows: Ranked, threshold: float, replicates: int, seed: int) -> dict[str, tuple[float, float]]:
+def _bootstrap(
+    rows: Ranked, threshold: float, costs: tuple[float, float] | None, replicates: int, seed: int
+) -> dict[str, tuple[float, float]]:
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {}
     size = len(rows.pd)
@@ -85,7 +87,7 @@ def _bootstrap(rows: Ranked, threshold: float, replicates: int, seed: int) -> di
         weights = np.bincount(rng.integers(0, size, size), minlength=size).astype(float)
         if not 0 < float(np.dot(weights, rows.bad)) < weights.sum():
             continue
-        for name, value in measure(rows, threshold, weights).items():
+        for name, value in measure(rows, threshold, weights, costs=costs).items():
             found.setdefault(name, []).append(value)
     return {
         name: (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))) for name, values in found.items()
@@ -100,6 +102,7 @@ def evaluate(
     replicates: int = 0,
     seed: int = 0,
     bounds: Sequence[float],
+    costs: tuple[float, float] | None = None,
 ) -> dict[str, Metric]:
     """Every metric of the predictions, by name (see `metrics.measure`), and the tests of their calibration.
 
@@ -110,9 +113,10 @@ def evaluate(
     """
     outcomes, pds = _checked(label, pd_12m)
     rows = ranked(outcomes, pds)
-    intervals = _bootstrap(rows, threshold, replicates, seed) if replicates else {}
+    intervals = _bootstrap(rows, threshold, costs, replicates, seed) if replicates else {}
     found = {
-        name: Metric(value, *intervals.get(name, (None, None))) for name, value in measure(rows, threshold).items()
+        name: Metric(value, *intervals.get(name, (None, None)))
+        for name, value in measure(rows, threshold, costs=costs).items()
     }
     auc = delong_interval(outcomes, pds)
     found["auc"] = auc

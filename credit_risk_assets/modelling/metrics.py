@@ -33,14 +33,19 @@ def ranked(label: NDArray[np.int64], pd_12m: Floats) -> Ranked:
     return Ranked(label[order].astype(float), sorted_pd, ends)
 
 
-def measure(rows: Ranked, threshold: float, weights: Floats | None = None) -> dict[str, float]:
+def measure(
+    rows: Ranked, threshold: float, weights: Floats | None = None, *, costs: tuple[float, float] | None = None
+) -> dict[str, float]:
     """Every metric of the model on these rows; at `threshold` and above a loan is predicted to default.
 
     auc, gini = 2 auc - 1, ks = max |F_bad - F_good|, pr_auc (average precision), brier, log_loss, ece (weighted
     mean |observed - predicted| over ten equal-count bins), mean_pd and observed_rate and their ratio,
     accuracy, precision, recall, specificity, f1 and the share predicted bad at the threshold, capture_10 and
-    lift_10 (share of defaults, and rate over average, among the riskiest tenth), precision_at_recall_70 and
-    accuracy_at_recall_70.
+    lift_10 (share of defaults, and rate over average, among the riskiest tenth); precision_at_recall_70,
+    accuracy_at_recall_70 and threshold_at_recall_70, where the riskiest loans with 70 % of the defaults are declined;
+    the threshold's counts true_positives, false_positives, true_negatives and false_negatives (positive: predicted to
+    default). With `costs` (what a granted default and what a declined good loan cost, as shares of the amount):
+    expected_cost per loan at the threshold, and expected_cost_grant_all where nothing is declined.
     """
     bad, pd = rows.bad, rows.pd
     weight = np.ones_like(pd) if weights is None else weights
@@ -66,7 +71,16 @@ def measure(rows: Ranked, threshold: float, weights: Floats | None = None) -> di
     recall = true_bad / total_bad
     mean_pd, observed = float(np.dot(weight, pd)) / total, total_bad / total
     capture = float(np.interp(0.1 * total, alls, bads)) / total_bad
-    at_70 = int(np.searchsorted(bads, 0.7 * total_bad, side="left"))
+    # loans of one probability are declined together
+    reached = int(np.searchsorted(bads[rows.ends], 0.7 * total_bad * (1 - _EPSILON), side="left"))
+    at_70 = int(rows.ends[min(reached, len(rows.ends) - 1)])
+    cost = {}
+    if costs is not None:
+        lgd, margin = costs
+        cost = {
+            "expected_cost": ((total_bad - true_bad) * lgd + (flagged - true_bad) * margin) / total,
+            "expected_cost_grant_all": observed * lgd,
+        }
     return {
         "auc": auc,
         "gini": 2 * auc - 1,
@@ -88,4 +102,10 @@ def measure(rows: Ranked, threshold: float, weights: Floats | None = None) -> di
         "lift_10": capture / 0.1,
         "precision_at_recall_70": float(bads[at_70] / alls[at_70]),
         "accuracy_at_recall_70": float((bads[at_70] + total_good - goods[at_70]) / total),
+        "threshold_at_recall_70": float(pd[at_70]),
+        "true_positives": true_bad,
+        "false_positives": flagged - true_bad,
+        "true_negatives": true_good,
+        "false_negatives": total_bad - true_bad,
+        **cost,
     }

@@ -53,19 +53,39 @@ def critical_value(bins: int, first_rows: int, second_rows: int, level: float = 
     return (bins - 1) * scale, float(chi2.ppf(level, bins - 1)) * scale
 
 
+def edges_of(reference: NDArray[np.floating], bins: int = BINS) -> NDArray[np.floating]:
+    """The rising values that part the reference into bins of about equal count; fewer where many values are equal."""
+    known = reference[~np.isnan(reference)]
+    if not len(known):
+        raise ModelDataError("PSI: a sample holds no values")
+    edges: NDArray[np.floating] = np.unique(np.quantile(known, np.arange(1, bins) / bins))
+    return edges
+
+
 def drift(reference: NDArray[np.floating], recent: NDArray[np.floating], bins: int = BINS) -> Drift:
     """PSI of a number over equal-count bins of the reference; gaps are a bin of their own."""
-    known = reference[~np.isnan(reference)]
-    if not len(known) or not len(recent):
-        raise ModelDataError("PSI: a sample holds no values")
-    edges = np.unique(np.quantile(known, np.arange(1, bins) / bins))
+    edges = edges_of(reference, bins)
 
     def counts(values: NDArray[np.floating]) -> NDArray[np.int64]:
         places = np.searchsorted(edges, values, side="right")
         places[np.isnan(values)] = len(edges) + 1
         return np.bincount(places, minlength=len(edges) + 2)
 
-    first, second = counts(reference), counts(recent)
+    return _drift(counts(reference), counts(recent))
+
+
+def drift_of_groups(reference: NDArray[np.object_], recent: NDArray[np.object_]) -> Drift:
+    """PSI (a feature's: CSI) of a word over its values in either sample; a gap is a value of its own, such as None."""
+    both = np.concatenate((reference, recent)).astype(str)
+    names, places = np.unique(both, return_inverse=True)
+    first = np.bincount(places[: len(reference)], minlength=len(names))
+    return _drift(first, np.bincount(places[len(reference) :], minlength=len(names)))
+
+
+def _drift(first: NDArray[np.int64], second: NDArray[np.int64]) -> Drift:
+    rows, recent_rows = int(first.sum()), int(second.sum())
+    if not rows or not recent_rows:
+        raise ModelDataError("PSI: a sample holds no values")
     used = (first + second) > 0
-    expected, critical = critical_value(max(int(used.sum()), 2), len(reference), len(recent))
+    expected, critical = critical_value(max(int(used.sum()), 2), rows, recent_rows)
     return Drift(stability_index(first[used].tolist(), second[used].tolist()), expected, critical, int(used.sum()))

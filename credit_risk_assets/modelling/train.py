@@ -125,31 +125,33 @@ def fit(
     groups: Any = None,
     text: Sequence[str] | None = None,
     directions: dict[str, int] | None = None,
+    members: int | None = None,
 ) -> Fit:
     """Train, stop early and calibrate on one table; every part is disjoint from the others in each member.
 
     `groups` keeps rows of one customer in one fold; `text` names categorical columns, by default those that
-    hold words; `directions` (column -> +1 or -1) makes the trees monotone there.
+    hold words; `directions` (column -> +1 or -1) makes the trees monotone there; `members` is how many are trained
+    and merged, by default as many as the size of the table asks for.
     """
     folds = assign_folds(label, groups, settings.seed)
     encoders, matrix = fit_encoders(frame, columns, label, folds, text)
     monotone = monotone_directions(columns, directions) if directions else None
-    members = fit_members(matrix, label, folds, settings, monotone)
-    margins = held_out_margins(members, matrix, folds)
+    fitted = fit_members(matrix, label, folds, settings, monotone, members)
+    margins = held_out_margins(fitted, matrix, folds)
     known = ~np.isnan(margins[:, 0])
     calibrator = fit_calibrator(settings.calibration, margins[known, 0], margins[known, 1], label[known])
     held_out = np.full(len(label), np.nan)
     held_out[known] = calibrator.probability(margins[known, 0], margins[known, 1])
     model = DefaultModel(
-        booster=merge(members),
-        line=mean_of([member.line for member in members]),
+        booster=merge(fitted),
+        line=mean_of([member.line for member in fitted]),
         calibrator=calibrator,
         columns=tuple(columns),
         usual=_medians(matrix),
         threshold=choose_threshold_by_cost(label[known], held_out[known], settings.cost_lgd, settings.cost_margin),
         rating_bounds=settings.rating_pd_bounds,
     )
-    return Fit(model, encoders, members, folds, held_out)
+    return Fit(model, encoders, fitted, folds, held_out)
 
 
 def _medians(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -167,13 +169,14 @@ def train_default_model(
     *,
     features: Sequence[Feature] | None = None,
     replicates: int = 0,
+    members: int | None = None,
 ) -> TrainingResult:
     """Train on the older observation dates and test on the newest, which decides nothing.
 
     `sample` is gold/development_sample: `loan_id`, `customer_id`, `observation_date`, `default_12m` and the
     features. Rows are put in order of (observation_date, loan_id) first, so that the result does not depend on
     how they arrive. With a single observation date a fifth of the customers is the test. `replicates` > 0 adds
-    bootstrap intervals. Raises `ModelDataError` where the sample is too small or lacks a column.
+    bootstrap intervals; `members` as in `fit`. Raises `ModelDataError` where the sample is too small or lacks a column.
     """
     chosen = tuple(features) if features is not None else model_features()
     names = [feature.name for feature in chosen]
@@ -206,6 +209,7 @@ def train_default_model(
         groups=development["customer_id"].to_numpy(),
         text=[feature.name for feature in chosen if feature.type == "string"],
         directions=business_directions(names) if settings.monotone == "business" else None,
+        members=members,
     )
     matrix = trained.encoders.transform(held)
     predicted = trained.model.probability(matrix)
@@ -254,6 +258,7 @@ def _metrics(
     replicates: int,
 ) -> dict[str, dict[str, Metric]]:
     model, bounds = trained.model, settings.rating_pd_bounds
+    costs = (settings.cost_lgd, settings.cost_margin)
     known = ~np.isnan(trained.held_out)
     fitted = model.probability(trained.encoders.transform(development))
     return {
@@ -264,9 +269,12 @@ def _metrics(
             replicates=replicates,
             seed=settings.seed,
             bounds=bounds,
+            costs=costs,
         ),
-        "calibration": evaluate(label[rows][known], trained.held_out[known], model.threshold, bounds=bounds),
-        "train": evaluate(label[rows], fitted, model.threshold, bounds=bounds),
+        "calibration": evaluate(
+            label[rows][known], trained.held_out[known], model.threshold, bounds=bounds, costs=costs
+        ),
+        "train": evaluate(label[rows], fitted, model.threshold, bounds=bounds, costs=costs),
     }
 
 
