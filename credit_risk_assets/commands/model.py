@@ -10,8 +10,10 @@ import typer
 from rich.table import Table as Grid
 
 from credit_risk_assets.commands.console import console, current_settings, fail
+from credit_risk_assets.commands.model_oracle import oracle
 
 app = typer.Typer(help="Versions of the default model: list, promote, roll back.", no_args_is_help=True)
+app.command()(oracle)
 
 
 @app.command("list")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from credit_risk_assets.commands.console import console, current_settings, fail
+
 if TYPE_CHECKING:
     from credit_risk_assets.config.settings import Settings
     from credit_risk_assets.modelling.oracle import OracleReport
@@ -19,20 +21,15 @@ def oracle(
     """Compare the champion with the truth of a simulated portfolio; exit 1 where it knows more than could be known."""
     import json as writer
 
-    from rich.console import Console
-
-    from credit_risk_assets.config.settings import load_settings
     from credit_risk_assets.modelling.errors import ModelDataError
     from credit_risk_assets.resources.mlflow import NoChampionError
 
-    console = Console(highlight=False, soft_wrap=True)
     try:
-        report = champion_against_truth(load_settings(), truth)
+        report = champion_against_truth(current_settings(), truth)
         if json is not None:
             json.write_text(writer.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
     except (ModelDataError, NoChampionError, OSError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error {error}", markup=False)
-        raise typer.Exit(1) from None
+        raise fail(str(error)) from None
     for line in report.lines():
         console.print(line, markup=False)
     if report.leaks:
