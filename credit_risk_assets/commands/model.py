@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import Annotated
 
 import typer
-from rich.table import Table as Grid
 
 from credit_risk_assets.commands.console import console, current_settings, fail
 from credit_risk_assets.commands.model_oracle import oracle
@@ -27,19 +26,18 @@ def list_versions() -> None:
     if not rows:
         console.print("no version yet: `credit-risk refresh` trains one on tapes that are twelve months apart")
         return
-    grid = Grid("version", "role", "trained", "AUC", "ECE", "mean PD", "observed", "decision", "by", "why", box=None)
     for row in rows:
-        grid.add_row(
-            row["version"],
-            row["role"],
-            f"{row['trained']:%Y-%m-%d %H:%M}",
-            *[f"{row[name]:.4f}" if name in row else "" for name in ("auc", "ece")],
-            *[f"{row[name]:.2%}" if name in row else "" for name in ("mean_pd", "observed_rate")],
-            row["decision"],
-            row["by"],
-            row["reasons"],
+        figures = [f"{name.upper()} {row[name]:.4f}" for name in ("auc", "ece") if name in row]
+        if "mean_pd" in row:
+            figures.append(f"mean PD {row['mean_pd']:.2%} where {row['observed_rate']:.2%} defaulted")
+        head = (
+            f"version {row['version']:4}{row['role']:12}trained {row['trained']:%Y-%m-%d %H:%M}  {', '.join(figures)}"
         )
-    console.print(grid)
+        console.print(head, markup=False)
+        if row["decision"]:
+            console.print(
+                f"{'':12}{row['decision']} by {row['by']}: {row['reasons'] or 'no reason given'}", markup=False
+            )
 
 
 @app.command()

@@ -160,7 +160,7 @@ def promote(
 
     Raises `RegistryError` where MLflow does not know the version.
     """
-    _set_champion(settings, version)
+    _set_aliases(settings, version, newest_of(decisions(lakehouse)))
     record(lakehouse, version, action, version, by=by, reasons=reasons, run_id=run_id)
 
 
@@ -187,18 +187,20 @@ def rollback(lakehouse: Lakehouse, settings: Settings, *, by: str, reasons: str)
     return earlier[0]
 
 
-def _set_champion(settings: Settings, version: str) -> None:
+def _set_aliases(settings: Settings, champion: str, newest: str | None) -> None:
+    """The newest version is the challenger, unless it is the champion."""
     from mlflow.exceptions import MlflowException
 
-    from credit_risk_assets.resources.mlflow import client, version_with
+    from credit_risk_assets.resources.mlflow import client
 
     store = client(settings)
     try:
-        store.set_registered_model_alias(MODEL_NAME, CHAMPION, version)
+        store.set_registered_model_alias(MODEL_NAME, CHAMPION, champion)
     except MlflowException:
-        raise RegistryError(f"version {version}: MLflow has no such version of {MODEL_NAME}") from None
-    challenger = version_with(store, CHALLENGER)
-    if challenger is not None and str(challenger.version) == version:
+        raise RegistryError(f"version {champion}: MLflow has no such version of {MODEL_NAME}") from None
+    if newest is not None and newest != champion:
+        store.set_registered_model_alias(MODEL_NAME, CHALLENGER, newest)
+    else:
         store.delete_registered_model_alias(MODEL_NAME, CHALLENGER)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
+from credit_risk_assets.automation.failures import step_reason
 from credit_risk_assets.config import tables
 from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.definitions import build_defs
 from credit_risk_assets.resources.landing import land
 from credit_risk_assets.resources.mlflow import load_version
 from credit_risk_assets.resources.platform import Platform
@@ -41,6 +44,21 @@ def home(tmp_path_factory: pytest.TempPathFactory, simulated_tapes: list[Path], 
     return settings
 
 
+def succeeds(platform: Platform, job: str = "main") -> bool:
+    result = run_job(platform, job)
+    errors = {name for name, severity in failed_checks(result).items() if severity == "ERROR"}
+    steps = [step_reason(event) for event in result.get_step_failure_events()]
+    assert (steps, errors) == ([], set())
+    return result.success
+
+
+def asked_to_score(settings: Settings) -> list[dg.RunRequest]:
+    """What the sensor that watches the scores asks for."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance)
+        return list(build_defs(settings).resolve_sensor_def("stale_scores").evaluate_tick(context).run_requests or [])
+
+
 def scored_by(platform: Platform, table: tables.Table = tables.LOAN_SCORES) -> set[str]:
     return set(table_rows(platform, table)["model_version"])
 
@@ -51,6 +69,7 @@ def test_versions_rise_fall_and_come_back(home: Settings) -> None:
     assert [d.action for d in decisions(platform.lake_log)] == [REGISTERED, PROMOTED]
     assert scored_by(platform) == {"1"}
     assert table_rows(platform, tables.CHALLENGER_SCORES).height == 0
+    assert asked_to_score(home) == []
     platform.close()
 
     poorer = Platform(make_settings(home.home, model=POOR))
@@ -61,9 +80,12 @@ def test_versions_rise_fall_and_come_back(home: Settings) -> None:
     assert (taken[-1].version, taken[-1].action, taken[-1].champion) == ("2", REFUSED, "1")
     assert "not_worse_than_champion: AUC -0." in taken[-1].reasons
     assert load_version(home).version == "1"
+    first, again = asked_to_score(home), asked_to_score(home)
+    assert [request.run_key for request in first] == [request.run_key for request in again], "once, not every tick"
+    assert len(first) == 1
 
     # Nothing is stopped any more: the champion scores, the challenger in its shadow.
-    assert run_job(poorer).success
+    assert succeeds(poorer)
     assert scored_by(poorer) == {"1"}
     assert scored_by(poorer, tables.CHALLENGER_SCORES) == {"2"}
     shadow = table_rows(poorer, tables.CHALLENGER_SCORES)
@@ -71,7 +93,7 @@ def test_versions_rise_fall_and_come_back(home: Settings) -> None:
     assert len(decisions(poorer.lake_log)) == len(taken), "a version is decided on once"
 
     promote(poorer.lakehouse, poorer.settings, "2", by="anna", reasons="a test of the override")
-    assert run_job(poorer, "refresh_gold").success
+    assert succeeds(poorer, "refresh_gold")
     assert scored_by(poorer) == {"2"}
     assert table_rows(poorer, tables.CHALLENGER_SCORES).height == 0
     rows = {row["version"]: row for row in overview(poorer.lake_log)}
@@ -79,7 +101,7 @@ def test_versions_rise_fall_and_come_back(home: Settings) -> None:
 
     assert rollback(poorer.lakehouse, poorer.settings, by="ben", reasons="worse by far") == "1"
     assert load_version(home).version == "1"
-    assert run_job(poorer, "refresh_gold").success
+    assert succeeds(poorer, "refresh_gold")
     assert scored_by(poorer) == {"1"}
     with pytest.raises(RegistryError, match="no champion reigned before version 1"):
         rollback(poorer.lakehouse, poorer.settings, by="ben", reasons="again")
