@@ -149,7 +149,9 @@ def test_the_model_is_registered_tested_out_of_time_and_no_leak(finished: Finish
     tested = performance.filter(pl.col("data_set") == "out_of_time")
     figures = dict(zip(tested["metric"], tested["value"], strict=True))
     assert 0.75 < figures["auc"] < 0.93
-    assert figures["leak_findings"] == 0
+    validation = table_rows(finished.platform, tables.MODEL_VALIDATION)
+    assert "leak" not in set(validation["analysis"])
+    assert {"segment", "rating", "fairness", "benchmark", "canary", "stability"} <= set(validation["analysis"])
     assert version_tags(finished.platform.settings)["test_date"] == "2025-10-31"
 
 
