@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,6 +51,19 @@ class Encoders:
             else:
                 matrix[:, place] = [known.get(word, self.prior) for word in words(frame[name])]
         return matrix
+
+    def transform_loans(self, loans: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
+        """A few loans, each a mapping of typed values by column name: the same numbers as `transform`."""
+        rows = [[self._number(name, loan[name]) for name in self.columns] for loan in loans]
+        matrix = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.columns)).astype(np.float32)
+        matrix[~np.isfinite(matrix)] = np.nan
+        return matrix
+
+    def _number(self, name: str, value: Any) -> float:
+        known = self.categories.get(name)
+        if known is not None:
+            return known.get(value, self.prior)
+        return math.nan if value is None else value
 
 
 def fit_encoders(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from credit_risk_assets.credit.delinquency import in_default_sql
 from credit_risk_assets.credit.expressions import columns_of, to_polars
 from credit_risk_assets.credit.rating import risk_rating, score_points
+from credit_risk_assets.credit.scalar import to_python
+from credit_risk_assets.modelling.applications import few_loans
 from credit_risk_assets.modelling.encode import Encoders
 from credit_risk_assets.modelling.explain import MAX_REASONS, reasons
 from credit_risk_assets.modelling.model import DefaultModel
-from credit_risk_assets.modelling.prepare import REASON, prepare
+from credit_risk_assets.modelling.prepare import REASON, check_columns, prepare
 
 EXPLAINED_RATINGS = ("High", "Very High")
 """Ratings whose loans carry reason codes."""
@@ -53,28 +55,46 @@ class _Scored:
 
     pd_12m: NDArray[np.float64]
     rating: NDArray[np.object_]
-    reasons: list[list[str]]
+    reasons: NDArray[np.object_]
 
 
-def _in_default(rows: pl.DataFrame) -> NDArray[np.bool_]:
-    found = rows.select_seq(to_polars(in_default_sql()).fill_null(value=False)).to_series().to_numpy()
-    return found.astype(bool)
+@dataclass(frozen=True)
+class _Loans:
+    """Loans ready for the model: encoded, with what the encoding does not tell; row for row."""
+
+    matrix: NDArray[np.float32]
+    in_default: NDArray[np.bool_]
+    words: Mapping[str, Any]
+    complaints: NDArray[np.object_] | None = None
 
 
-def _score(rows: pl.DataFrame, model: DefaultModel, encoders: Encoders, *, explain: bool, exact: bool) -> _Scored:
-    matrix = encoders.transform(rows)
-    pds = model.probability(matrix)
-    defaulted = _in_default(rows)
-    pds = np.where(defaulted, 1.0, pds)
+def _of_table(rows: pl.DataFrame, encoders: Encoders) -> _Loans:
+    """Typed rows with features, as silver and `prepare` make them."""
+    defaulted = rows.select_seq(to_polars(in_default_sql()).fill_null(value=False)).to_series().to_numpy()
+    words = {name: rows[name] for name in encoders.categories}
+    complaints = rows[REASON].to_numpy().astype(object) if REASON in rows.columns else None
+    return _Loans(encoders.transform(rows), defaulted.astype(bool), words, complaints)
+
+
+def _of_few(loans: list[dict[str, Any]], encoders: Encoders) -> _Loans:
+    in_default = to_python(in_default_sql())
+    return _Loans(
+        matrix=encoders.transform_loans(loans),
+        in_default=np.array([bool(in_default(loan)) for loan in loans], dtype=bool),
+        words={name: np.array([loan[name] for loan in loans], dtype=object) for name in encoders.categories},
+        complaints=np.array([loan[REASON] for loan in loans], dtype=object),
+    )
+
+
+def _score(loans: _Loans, model: DefaultModel, *, explain: bool, exact: bool) -> _Scored:
+    pds = np.where(loans.in_default, 1.0, model.probability(loans.matrix))
     ratings = risk_rating(pds, model.rating_bounds)
-    found: list[list[str]] = [[] for _ in range(len(rows))]
+    found = np.full((len(pds), MAX_REASONS), None)
     if explain:
-        chosen = np.flatnonzero(np.isin(ratings, EXPLAINED_RATINGS) & ~defaulted)
-        told = reasons(model, matrix[chosen], rows[chosen.tolist()], exact=exact)
-        for place, texts in zip(chosen, told, strict=True):
-            found[place] = texts
-        for place in np.flatnonzero(defaulted):
-            found[place] = ["The loan is in default"]
+        chosen = np.flatnonzero(np.isin(ratings, EXPLAINED_RATINGS) & ~loans.in_default)
+        words = {name: column[chosen] for name, column in loans.words.items()}
+        found[chosen] = reasons(model, loans.matrix[chosen], words, exact=exact)
+        found[loans.in_default, 0] = "The loan is in default"
     return _Scored(pds, ratings, found)
 
 
@@ -90,23 +110,22 @@ def score_new_loans(
     missing. With `explain`, `reason_1` to `reason_4` say why a High or Very High rating is so. A loan already in
     default has probability 1. Raises `ModelDataError` where a needed column is missing altogether.
     """
-    loans = df.reset_index(drop=True)
-    rows = prepare(loans, model.columns)
-    unusable = rows[REASON].is_not_null().to_numpy()
-    scored = _score(rows, model, encoders, explain=explain, exact=len(rows) <= EXACT_REASONS_UP_TO)
-    pds = np.where(unusable, np.nan, scored.pd_12m)
-    columns: dict[str, Any] = {"loan_id": loans["loan_id"].to_numpy()} if "loan_id" in loans else {}
-    columns["default_prediction"] = pd.arrays.IntegerArray((pds >= model.threshold).astype("int64"), unusable.copy())
+    check_columns(df)
+    few = few_loans(df, model.columns)
+    loans = _of_few(few, encoders) if few is not None else _of_table(prepare(df, model.columns), encoders)
+    scored = _score(loans, model, explain=explain, exact=len(df) <= EXACT_REASONS_UP_TO)
+    assert loans.complaints is not None
+    usable = np.array([complaint is None for complaint in loans.complaints], dtype=bool)
+    pds = np.where(usable, scored.pd_12m, np.nan)
+    scored.rating[~usable] = None
+    columns: dict[str, Any] = {"loan_id": df["loan_id"].to_numpy()} if "loan_id" in df.columns else {}
+    columns["default_prediction"] = pd.arrays.IntegerArray((pds >= model.threshold).astype("int64"), ~usable)
     columns["default_probability"] = pds
-    scored.rating[unusable] = None
     columns["risk_rating"] = scored.rating
-    columns["reason"] = rows[REASON].to_numpy().astype(object)
+    columns["reason"] = loans.complaints
     if explain:
-        for place, name in enumerate(REASON_COLUMNS):
-            columns[name] = [
-                texts[place] if place < len(texts) and not bad else None
-                for texts, bad in zip(scored.reasons, unusable, strict=True)
-            ]
+        scored.reasons[~usable] = None
+        columns |= dict(zip(REASON_COLUMNS, scored.reasons.T, strict=True))
     return pd.DataFrame(columns, index=df.index)
 
 
@@ -151,15 +170,14 @@ def _score_batch(
     batch: pa.RecordBatch, model: DefaultModel, encoders: Encoders, stamp: dt.datetime, *, explain: bool
 ) -> pa.RecordBatch:
     rows = pl.DataFrame(pl.from_arrow(batch))
-    scored = _score(rows, model, encoders, explain=explain, exact=False)
-    told = [texts + [None] * (MAX_REASONS - len(texts)) for texts in scored.reasons]
+    scored = _score(_of_table(rows, encoders), model, explain=explain, exact=False)
     columns: dict[str, Any] = {
         "loan_id": rows["loan_id"].to_arrow().cast(pa.string()),
         "as_of_date": rows["as_of_date"].to_arrow().cast(pa.date32()),
         "pd_12m": scored.pd_12m,
         "risk_rating": scored.rating,
         "score_points": score_points(scored.pd_12m),
-        **{name: [texts[place] for texts in told] for place, name in enumerate(REASON_COLUMNS)},
+        **dict(zip(REASON_COLUMNS, scored.reasons.T, strict=True)),
         "model_version": [model.version] * len(rows),
         "scored_at": [stamp] * len(rows),
     }

@@ -116,7 +116,7 @@ def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    from credit_risk_assets.modelling.prepare import NEEDED
+    from credit_risk_assets.modelling.complaints import NEEDED
 
     types = {"string": "string", "date": "string", "double": "double", "int": "double"}
     inputs: list[Any] = [
