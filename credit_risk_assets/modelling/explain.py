@@ -75,7 +75,8 @@ def reasons(
         for categorical, own in texts.items():
             here = place == categorical
             found[here] = own[here]
-        told[:, rank] = np.where(totals[rows, concept] > 0, found, None)
+        found[totals[rows, concept] <= 0] = None
+        told[:, rank] = found
     return told
 
 
@@ -100,7 +101,7 @@ def _can_speak(
     gaps_sayable = np.array([text is not None for text in speech.missing])
     able: NDArray[np.bool_] = np.where(np.isnan(matrix), gaps_sayable, risky & sayable)
     for place, own in texts.items():
-        able[:, place] = np.not_equal(own, None)
+        able[:, place] = [text is not None for text in own]
     return able & (contributions >= MIN_CONTRIBUTION)
 
 

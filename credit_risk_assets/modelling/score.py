@@ -28,6 +28,8 @@ EXPLAINED_RATINGS = ("High", "Very High")
 """Ratings whose loans carry reason codes."""
 EXACT_REASONS_UP_TO = 100
 """Up to this many rows scored in process have exact reasons; more have the approximate ones of the portfolio."""
+BLOCK_ROWS = 8_192
+"""Rows the portfolio's scorer handles at once: their matrix stays in the processor's cache."""
 REASON_COLUMNS = tuple(f"reason_{place}" for place in range(1, MAX_REASONS + 1))
 SCORE_SCHEMA = (
     "loan_id string, as_of_date date, pd_12m double, risk_rating string, score_points double, "
@@ -159,17 +161,29 @@ def make_scorer(
 
     def scorer(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model, encoders = load_model(content)
-        for batch in batches:
-            if batch.num_rows:
-                yield _score_batch(batch, model, encoders, stamp, explain=explain)
+        for rows in _blocks(batches):
+            yield _score_block(rows, model, encoders, stamp, explain=explain)
 
     return scorer
 
 
-def _score_batch(
-    batch: pa.RecordBatch, model: DefaultModel, encoders: Encoders, stamp: dt.datetime, *, explain: bool
+def _blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[pl.DataFrame]:
+    """The rows in blocks worth their fixed cost: a table of many small files comes in many small batches."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        if rows >= BLOCK_ROWS:
+            yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches(waiting)))
+            waiting, rows = [], 0
+    if rows:
+        yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches(waiting)))
+
+
+def _score_block(
+    rows: pl.DataFrame, model: DefaultModel, encoders: Encoders, stamp: dt.datetime, *, explain: bool
 ) -> pa.RecordBatch:
-    rows = pl.DataFrame(pl.from_arrow(batch))
     scored = _score(_of_table(rows, encoders), model, explain=explain, exact=False)
     columns: dict[str, Any] = {
         "loan_id": rows["loan_id"].to_arrow().cast(pa.string()),
@@ -178,8 +192,8 @@ def _score_batch(
         "risk_rating": scored.rating,
         "score_points": score_points(scored.pd_12m),
         **dict(zip(REASON_COLUMNS, scored.reasons.T, strict=True)),
-        "model_version": [model.version] * len(rows),
-        "scored_at": [stamp] * len(rows),
+        "model_version": pa.repeat(model.version, len(rows)),
+        "scored_at": pa.repeat(pa.scalar(stamp, _ARROW_SCHEMA.field("scored_at").type), len(rows)),
     }
     arrays = [
         pa.array(columns[entry.name], type=entry.type)
