@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,26 @@ from credit_risk_assets.credit.features import BY_NAME, add_features
 from credit_risk_assets.modelling.complaints import NEEDED, broken, category, complaint_of
 from credit_risk_assets.modelling.errors import ModelDataError
 from credit_risk_assets.tape import contract
+from credit_risk_assets.tape.rows import parse_value
 
 _TYPES: dict[str, Any] = {"string": pl.String, "date": pl.Date, "double": pl.Float64, "int": pl.Int32}
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$", re.ASCII)
+_SHOWN = 80
 REASON = "_reason"
 NO_DAY = dt.date(2000, 1, 31)
 """The day of a loan without dates: a new one. Which day it is does not matter: only the time between dates does."""
 
 
-def _typed(values: pd.Series, column: contract.Column) -> tuple[pl.Series, NDArray[np.bool_] | None]:
+def _read(values: pd.Series | pl.Series, column: contract.Column) -> tuple[pl.Series, NDArray[np.bool_] | None]:
     """The column in its contract type, and which given values could not be read (None where all could)."""
+    if isinstance(values, pd.Series):
+        return _typed(values, column)
+    found = values.to_frame().select(parse_value(column.name, column)).to_series()
+    bad = (values.is_not_null() & found.is_null()).to_numpy()
+    return found, bad if bad.any() else None
+
+
+def _typed(values: pd.Series, column: contract.Column) -> tuple[pl.Series, NDArray[np.bool_] | None]:
     if column.type == "string":
         texts = [str(value).strip() if isinstance(value, str) or pd.notna(value) else None for value in values]
         if column.values:
@@ -107,13 +117,14 @@ _NEW_LOAN = (
 """What goes without saying for an application: nothing repaid, nothing overdue, the whole amount owed."""
 
 
-def check_columns(loans: pd.DataFrame) -> None:
+def check_columns(columns: Iterable[Any]) -> None:
     """Raise `ModelDataError` where a column that no loan can be scored without is missing, or one comes twice."""
-    absent = [name for name in NEEDED if name not in loans.columns]
+    names = [str(name) for name in columns]
+    absent = [name for name in NEEDED if name not in names]
     if absent:
         raise ModelDataError(f"loans to score: the columns {', '.join(absent)} are missing; every loan needs them")
-    if not loans.columns.is_unique:
-        twice = ", ".join(sorted({str(name) for name in loans.columns[loans.columns.duplicated()]}))
+    if len(set(names)) < len(names):
+        twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
         raise ModelDataError(f"loans to score: the columns {twice} come more than once; each name may come once")
 
 
@@ -127,36 +138,40 @@ def _complaints(tape: pl.DataFrame, unread: dict[int, str], today: dt.date) -> p
     return complaints.scatter(list(texts), list(texts.values())) if texts else complaints
 
 
-def prepare(loans: pd.DataFrame, features: Sequence[str] = (), today: dt.date | None = None) -> pl.DataFrame:
+def prepare(
+    loans: pd.DataFrame | pl.DataFrame, features: Sequence[str] = (), today: dt.date | None = None
+) -> pl.DataFrame:
     """Typed tape rows with features, in the order given; `_reason` says why a row cannot be scored, else null.
 
+    A polars table holds text alone, as `tape.readers` reads files; a pandas one whatever its caller has.
     Optional columns may be missing. Features that `loans` brings are used only where the tape columns they are
     computed from are missing; `features` names the ones needed, by default all. No as-of date may lie after
     `today` (UTC's by default). Raises `ModelDataError` where a column that no loan can be scored without is missing
     altogether.
     """
-    check_columns(loans)
+    check_columns(loans.columns)
     columns: list[pl.Series] = []
     unread: dict[int, str] = {}
     for column in contract.COLUMNS:
         if column.name not in loans.columns:
             columns.append(pl.Series(column.name, [None] * len(loans), dtype=_TYPES[column.type]))
             continue
-        found, bad = _typed(loans[column.name], column)
+        given = loans[column.name]
+        found, bad = _read(given, column)
         columns.append(found)
         if bad is not None:
             kind = {"date": "date (YYYY-MM-DD)", "int": "whole number"}.get(column.type, "number")
             for place in np.flatnonzero(bad).tolist():
-                unread.setdefault(place, f"{column.name} '{loans[column.name].iloc[place]}' is no {kind}")
+                value = given.iloc[place] if isinstance(given, pd.Series) else given[place]
+                unread.setdefault(place, f"{column.name} '{str(value)[:_SHOWN]}' is no {kind}")
     tape = pl.DataFrame(columns)
     complaints = _complaints(tape, unread, today or dt.datetime.now(dt.UTC).date())
     wanted = features or tuple(BY_NAME)
     tape = tape.with_columns_seq(complaints, *_NEW_LOAN)
     tape = add_features(tape.with_columns(_installments(tape)), wanted)
-    given = [name for name in wanted if name in loans.columns and name not in contract.BY_NAME]
+    helping = [name for name in wanted if name in loans.columns and name not in contract.BY_NAME]
     fills = []
-    for name in given:
-        feature = contract.Column(name, BY_NAME[name].type, "")
-        values, _ = _typed(loans[name], feature)
+    for name in helping:
+        values, _ = _read(loans[name], contract.Column(name, BY_NAME[name].type, ""))
         fills.append(pl.coalesce(pl.col(name), pl.lit(values)).alias(name))
     return tape.with_columns(fills) if fills else tape

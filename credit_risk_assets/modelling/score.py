@@ -112,23 +112,56 @@ def score_new_loans(
     missing. With `explain`, `reason_1` to `reason_4` say why a High or Very High rating is so. A loan already in
     default has probability 1. Raises `ModelDataError` where a needed column is missing altogether.
     """
-    check_columns(df)
+    check_columns(df.columns)
     few = few_loans(df, model.columns)
     loans = _of_few(few, encoders) if few is not None else _of_table(prepare(df, model.columns), encoders)
-    scored = _score(loans, model, explain=explain, exact=len(df) <= EXACT_REASONS_UP_TO)
-    assert loans.complaints is not None
-    usable = np.array([complaint is None for complaint in loans.complaints], dtype=bool)
-    pds = np.where(usable, scored.pd_12m, np.nan)
-    scored.rating[~usable] = None
+    scored, usable = _judge(loans, model, explain=explain, exact=len(df) <= EXACT_REASONS_UP_TO)
     columns: dict[str, Any] = {"loan_id": df["loan_id"].to_numpy()} if "loan_id" in df.columns else {}
-    columns["default_prediction"] = pd.arrays.IntegerArray((pds >= model.threshold).astype("int64"), ~usable)
-    columns["default_probability"] = pds
+    flags = (scored.pd_12m >= model.threshold).astype("int64")
+    columns["default_prediction"] = pd.arrays.IntegerArray(flags, ~usable)
+    columns["default_probability"] = scored.pd_12m
     columns["risk_rating"] = scored.rating
     columns["reason"] = loans.complaints
     if explain:
-        scored.reasons[~usable] = None
         columns |= dict(zip(REASON_COLUMNS, scored.reasons.T, strict=True))
     return pd.DataFrame(columns, index=df.index)
+
+
+def score_texts(
+    texts: pl.DataFrame, model: DefaultModel, encoders: Encoders, *, exact: bool, unreadable: Mapping[int, str]
+) -> pl.DataFrame:
+    """A block of a file (text values, as `tape.readers` gives them) in the columns of `score_new_loans`, explained.
+
+    `unreadable` gives by place the rows that the reader has a complaint about. Every row carries the model's version.
+    """
+    rows = prepare(texts, model.columns)
+    if unreadable:
+        rows = rows.with_columns(rows[REASON].scatter(list(unreadable), list(unreadable.values())))
+    loans = _of_table(rows, encoders)
+    scored, usable = _judge(loans, model, explain=True, exact=exact)
+    columns = {"loan_id": texts["loan_id"]} if "loan_id" in texts.columns else {}
+    flags = pl.Series((scored.pd_12m >= model.threshold).astype("int64"))
+    frame = pl.DataFrame({**columns, "default_prediction": flags, "default_probability": scored.pd_12m})
+    known = pl.Series(usable)
+    return frame.with_columns(
+        pl.when(known).then("default_prediction").alias("default_prediction"),
+        pl.when(known).then("default_probability").alias("default_probability"),
+        pl.Series("risk_rating", scored.rating, dtype=pl.String),
+        rows[REASON].alias("reason"),
+        *(pl.Series(name, scored.reasons[:, place], dtype=pl.String) for place, name in enumerate(REASON_COLUMNS)),
+        pl.lit(model.version, pl.String).alias("model_version"),
+    )
+
+
+def _judge(loans: _Loans, model: DefaultModel, *, explain: bool, exact: bool) -> tuple[_Scored, NDArray[np.bool_]]:
+    """The scores, with nothing said of rows that have a complaint, and which rows have none."""
+    assert loans.complaints is not None
+    usable = np.array([complaint is None for complaint in loans.complaints], dtype=bool)
+    scored = _score(loans, model, explain=explain, exact=exact)
+    scored.pd_12m[~usable] = np.nan
+    scored.rating[~usable] = None
+    scored.reasons[~usable] = None
+    return scored, usable
 
 
 def dump_model(model: DefaultModel, encoders: Encoders) -> bytes:
