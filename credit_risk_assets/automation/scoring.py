@@ -16,7 +16,7 @@ from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.modelling.complaints import NEEDED
 from credit_risk_assets.modelling.errors import ModelDataError
 from credit_risk_assets.modelling.score import EXACT_REASONS_UP_TO, score_texts
-from credit_risk_assets.resources.mlflow import Champion, load_version
+from credit_risk_assets.resources.mlflow import LoadedModel, load_version
 from credit_risk_assets.tape.readers import OpenTape, TapeBlock, TapeRefused, open_tape
 from credit_risk_assets.tape.rows import ROW_NUMBER
 
@@ -48,7 +48,7 @@ def score_file(settings: Settings, source: Path, target: Path) -> str:
     return f"{counts.loans:,} loans in {target}{note}, model version {champion.version}"
 
 
-def _scores(tape: OpenTape, champion: Champion, counts: _Counts) -> Iterator[pl.DataFrame]:
+def _scores(tape: OpenTape, champion: LoadedModel, counts: _Counts) -> Iterator[pl.DataFrame]:
     exact: bool | None = None
     for block in tape.blocks:
         texts, complaints = _with_unsplit_lines(block, tape)
