@@ -170,13 +170,11 @@ def file_scoring(settings: Settings, loans: pl.DataFrame, rows: int, folder: Pat
 def development_rows(champion: LoadedModel, loans: pl.DataFrame, rows: int) -> pl.DataFrame:
     """A development sample of any size: repeated loans, outcomes by the champion's PD, the last fifth the newest."""
     names = [feature.name for feature in model_features()]
-    frame = repeated(loans, rows)
-    odds = np.concatenate(
-        [
-            champion.model.probability(champion.encoders.transform(frame[i : i + 100_000]))
-            for i in range(0, rows, 100_000)
-        ]
-    )
+    keys = ["loan_id", "customer_id"]
+    needed = {*keys, *names, *scorer_columns(champion.model)} - {"as_of_date"}
+    frame = repeated(loans.select(sorted(needed)), rows)
+    blocks = (frame[place : place + 100_000] for place in range(0, rows, 100_000))
+    odds = np.concatenate([champion.model.probability(champion.encoders.transform(block)) for block in blocks])
     rng = np.random.default_rng(7)
     newest = pl.int_range(len(frame)) >= int(0.8 * len(frame))
     outcome = pl.Series(LABEL, (rng.random(rows) < odds).astype(np.int32))
