@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from credit_risk_assets.automation.scoring import score_file
 from credit_risk_assets.config.settings import ModelSettings, Settings, read_settings
 from credit_risk_assets.config.tables import LOANS
 from credit_risk_assets.credit.features import model_features
@@ -154,17 +154,26 @@ def agreement(champion: LoadedModel, loans: pl.DataFrame) -> None:
 def file_scoring(settings: Settings, loans: pl.DataFrame, rows: int, folder: Path) -> None:
     """`credit-risk score` on a CSV, in a process of its own."""
     source = folder / "loans.csv"
-    repeated(loans, rows).select(contract.NAMES).write_csv(source)
-    began = time.perf_counter()
-    command = [sys.executable, "-m", "credit_risk_assets", "score", "--input", str(source), "--output", "scores.csv"]
-    environment = {"CREDIT_RISK_HOME": str(settings.home), "PATH": "/usr/bin:/bin"}
-    subprocess.run(command, check=True, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    repeated(loans.select(contract.NAMES), rows).write_csv(source)
+    found = in_a_process_of_its_own("file", source, settings.home)
     print(
-        f"file of {rows:,} loans ({source.stat().st_size / 2**20:,.0f} MiB)  {seconds:.0f} s, "
-        f"{rows / seconds:,.0f} rows/s with reasons, peak {peak:.2f} GiB"
+        f"file of {rows:,} loans ({source.stat().st_size / 2**20:,.0f} MiB)  {found['seconds']:.0f} s, "
+        f"{rows / found['seconds']:,.0f} rows/s with reasons, peak {found['peak_gib']:.2f} GiB"
     )
+
+
+def in_a_process_of_its_own(what: str, file: Path, home: Path) -> dict[str, float]:
+    """Run a part as `child` does and return what it measured."""
+    command = [sys.executable, __file__, "--home", str(home), "--child", what, "--sample", str(file)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def peak_gib() -> float:
+    """The most memory this process has held since it began (Linux); ru_maxrss would include its parent's."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 2**20
 
 
 def development_rows(champion: LoadedModel, loans: pl.DataFrame, rows: int) -> pl.DataFrame:
@@ -185,35 +194,31 @@ def development_rows(champion: LoadedModel, loans: pl.DataFrame, rows: int) -> p
     return frame.with_columns(dates.alias(OBSERVATION_DATE), *moved)
 
 
-def training(champion: LoadedModel, loans: pl.DataFrame, rows: int, folder: Path) -> None:
+def training(champion: LoadedModel, loans: pl.DataFrame, rows: int, folder: Path, home: Path) -> None:
     """The platform's training and the bare booster's, each in a process of its own."""
     file = folder / "sample.parquet"
     development_rows(champion, loans, rows).write_parquet(file)
     print(f"training on {rows:,} rows x {len(model_features())} features")
     for name in ("bare", "platform"):
-        done = subprocess.run(
-            [sys.executable, __file__, "--child", name, "--sample", str(file)],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = in_a_process_of_its_own(name, file, home)
         print(
             f"  {name:10} {found['seconds']:7.1f} s, {found['trees']} trees, peak {found['peak_gib']:.2f} GiB "
             f"({found['loaded_gib']:.2f} GiB with the sample read), AUC {found['auc']:.4f}"
         )
 
 
-def child(name: str, sample: Path) -> dict[str, float]:
-    """One training, its seconds and this process's peak memory; reading the sample is not timed."""
-    settings = read_settings().model
-    frame = pl.read_parquet(sample)
-    loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def child(what: str, file: Path, settings: Settings) -> dict[str, float]:
+    """One training, or the scoring of a file: seconds and this process's peak memory; reading a sample is not timed."""
+    if what == "file":
+        began = time.perf_counter()
+        score_file(settings, file, file.with_name("scores.csv"))
+        return {"seconds": time.perf_counter() - began, "peak_gib": peak_gib()}
+    frame = pl.read_parquet(file)
+    loaded = peak_gib()
     began = time.perf_counter()
-    found = _platform(frame, settings) if name == "platform" else _bare(frame, settings)
-    seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"seconds": seconds, "peak_gib": peak, "loaded_gib": loaded, **found}
+    train = _platform if what == "platform" else _bare
+    found = train(frame, settings.model)
+    return {"seconds": time.perf_counter() - began, "peak_gib": peak_gib(), "loaded_gib": loaded, **found}
 
 
 def _platform(frame: pl.DataFrame, settings: ModelSettings) -> dict[str, float]:
@@ -265,13 +270,13 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=None)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--only", default=",".join(PARTS))
-    parser.add_argument("--child", choices=("bare", "platform"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=("bare", "platform", "file"), help=argparse.SUPPRESS)
     parser.add_argument("--sample", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.child:
-        print(json.dumps(child(chosen.child, chosen.sample)))
-        return
     settings = read_settings(home=chosen.home.resolve()) if chosen.home else read_settings()
+    if chosen.child:
+        print(json.dumps(child(chosen.child, chosen.sample, settings)))
+        return
     champion = load_version(settings)
     loans = book(settings)
     parts = chosen.only.split(",")
@@ -286,7 +291,7 @@ def main() -> None:
         if "file" in parts:
             file_scoring(settings, loans, chosen.rows, folder)
         if "training" in parts:
-            training(champion, loans, chosen.rows, folder)
+            training(champion, loans, chosen.rows, folder, settings.home)
 
 
 if __name__ == "__main__":
