@@ -256,7 +256,7 @@ def _bare(frame: pl.DataFrame, settings: ModelSettings) -> dict[str, float]:
         parameters,
         train,
         settings.n_estimators,
-        [(check, "check")],
+        evals=[(check, "check")],
         early_stopping_rounds=settings.early_stopping_rounds,
         verbose_eval=False,
     )
