@@ -213,33 +213,34 @@ def child(what: str, file: Path, settings: Settings) -> dict[str, float]:
         began = time.perf_counter()
         score_file(settings, file, file.with_name("scores.csv"))
         return {"seconds": time.perf_counter() - began, "peak_gib": peak_gib()}
-    frame = pl.read_parquet(file)
+    sample = [pl.read_parquet(file)]  # handed over, not kept: each training may let go of it when it can
     loaded = peak_gib()
     began = time.perf_counter()
     train = _platform if what == "platform" else _bare
-    found = train(frame, settings.model)
+    found = train(sample, settings.model)
     return {"seconds": time.perf_counter() - began, "peak_gib": peak_gib(), "loaded_gib": loaded, **found}
 
 
-def _platform(frame: pl.DataFrame, settings: ModelSettings) -> dict[str, float]:
+def _platform(sample: list[pl.DataFrame], settings: ModelSettings) -> dict[str, float]:
     from credit_risk_assets.modelling.train import train_default_model
 
-    result = train_default_model(frame, settings)
+    result = train_default_model(sample.pop(), settings)
     return {"trees": result.model.booster.num_boosted_rounds(), "auc": result.test_metrics["auc"].value}
 
 
-def _bare(frame: pl.DataFrame, settings: ModelSettings) -> dict[str, float]:
+def _bare(sample: list[pl.DataFrame], settings: ModelSettings) -> dict[str, float]:
     """What a user would write: a matrix of the same columns, a fifth of the older rows to stop early."""
     import xgboost as xgb
     from sklearn.metrics import roc_auc_score
 
-    features = model_features()
+    features, frame = model_features(), sample.pop()
     columns = [
         pl.col(f.name).cast(pl.Categorical).to_physical() if f.type == "string" else pl.col(f.name) for f in features
     ]
     newest = (frame[OBSERVATION_DATE] == frame[OBSERVATION_DATE].max()).to_numpy()
     matrix = frame.select([column.cast(pl.Float32) for column in columns]).to_numpy()
     label = frame[LABEL].to_numpy()
+    del frame
     stopping = np.random.default_rng(1).random(len(label)) < 0.2
     parts = (~newest & ~stopping, ~newest & stopping)
     bad = label[parts[0]].mean()

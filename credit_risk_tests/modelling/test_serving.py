@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -65,12 +66,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, trained: TrainingResult) ->
 def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
-        assert process.poll() is None, log.read_text()[-3000:]
-        try:
-            with urlopen(f"{address}/ping", timeout=5):
-                return
-        except (URLError, ConnectionError, TimeoutError):
-            time.sleep(0.5)
+        with contextlib.suppress(URLError, ConnectionError, TimeoutError), urlopen(f"{address}/ping", timeout=5):
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        assert process.returncode is None, log.read_text()[-3000:]
     raise AssertionError(log.read_text()[-3000:])
 
 
