@@ -76,20 +76,30 @@ def _cast(node: exp.Cast) -> pl.Expr:
     return _refuse(node, f"cast to {target}") if dtype is None else _compile(node.this).cast(dtype)
 
 
-def _text(node: exp.Expression | None) -> str:
+def text_of(node: exp.Expression | None) -> str:
+    """The text of a string literal; another expression is refused."""
     if not isinstance(node, exp.Literal) or not node.is_string:
         _refuse(node or exp.Null(), "a string literal is needed here")
     return str(node.this) if node is not None else ""
 
 
+def translation(node: exp.Translate) -> dict[str, str]:
+    """What TRANSLATE puts in the place of each character: the first of two same ones counts, as in Spark."""
+    old, new = text_of(node.args["from_"]), text_of(node.args["to"])
+    partners: dict[str, str] = {}
+    for place, character in enumerate(old):
+        # Spark drops the characters that have no partner in the replacement.
+        partners.setdefault(character, new[place : place + 1])
+    return partners
+
+
 def _translate(node: exp.Translate) -> pl.Expr:
-    column, old, new = _compile(node.this), _text(node.args["from_"]), _text(node.args["to"])
-    # Spark drops the characters that have no partner in the replacement.
-    partners = [new[i : i + 1] for i in range(len(old))]
-    if len(set(partners)) == 1 and not partners[0].startswith("$"):
+    column, partners = _compile(node.this), translation(node)
+    old, new = list(partners), list(partners.values())
+    if len(set(new)) == 1 and not new[0].startswith("$"):
         # one target for all: a compiled character class is kept, an automaton is built anew for each call
-        return column.str.replace_all(f"[{re.escape(old)}]", partners[0])
-    return column.str.replace_many(list(old), partners)
+        return column.str.replace_all(f"[{re.escape(''.join(old))}]", new[0])
+    return column.str.replace_many(old, new)
 
 
 def _divide(node: exp.Div) -> pl.Expr:
@@ -106,7 +116,7 @@ def _divide(node: exp.Div) -> pl.Expr:
 def _position(node: exp.StrPosition) -> pl.Expr:
     if node.args.get("position") is not None:
         return _refuse(node, "a start position")
-    found = _compile(node.this).str.find(_text(node.args["substr"]), literal=True)
+    found = _compile(node.this).str.find(text_of(node.args["substr"]), literal=True)
     # find counts bytes; payment codes are ASCII
     return pl.when(_compile(node.this).is_null()).then(None).otherwise(found.cast(pl.Int32).fill_null(-1) + 1)
 
@@ -152,7 +162,7 @@ def _function(node: exp.Expression) -> pl.Expr:
         value = _compile(node.this)
         return (value >= _compile(node.args["low"])) & (value <= _compile(node.args["high"]))
     if isinstance(node, exp.Contains):
-        return _compile(node.this).str.contains(_text(node.expression), literal=True)
+        return _compile(node.this).str.contains(text_of(node.expression), literal=True)
     if isinstance(node, exp.Translate):
         return _translate(node)
     return _refuse(node)
@@ -185,7 +195,8 @@ def _compile(node: exp.Expression) -> pl.Expr:
 
 
 @lru_cache(maxsize=1024)
-def _parse(sql: str) -> exp.Expression:
+def parse(sql: str) -> exp.Expression:
+    """Spark SQL text as a tree; raises `UnsupportedSqlError` where it is none."""
     try:
         tree: exp.Expression = sqlglot.parse_one(sql, read="spark")  # type: ignore[assignment]
     except sqlglot.ParseError as error:
@@ -193,14 +204,15 @@ def _parse(sql: str) -> exp.Expression:
     return tree
 
 
+@lru_cache(maxsize=1024)
 def to_polars(sql: str) -> pl.Expr:
     """The polars expression that computes what Spark computes from the same SQL text.
 
     Raises `UnsupportedSqlError` naming the piece that has no equal counterpart.
     """
-    return _compile(_parse(sql))
+    return _compile(parse(sql))
 
 
 def columns_of(sql: str) -> frozenset[str]:
     """The columns that an SQL expression reads."""
-    return frozenset(column.name for column in _parse(sql).find_all(exp.Column))
+    return frozenset(column.name for column in parse(sql).find_all(exp.Column))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import polars as pl
 
 from credit_risk_assets.credit.expressions import columns_of, to_polars
 from credit_risk_assets.credit.families import borrower, bureau, loan, repayment, risk
 from credit_risk_assets.credit.feature import Feature
+from credit_risk_assets.credit.scalar import Value, to_python
 from credit_risk_assets.tape import contract
 
 FEATURES: tuple[Feature, ...] = (
@@ -62,17 +64,25 @@ def feature_layers() -> list[dict[str, str]]:
     ]
 
 
-@lru_cache(maxsize=8)
-def _expressions(wanted: frozenset[str]) -> tuple[tuple[pl.Expr, ...], ...]:
+def _needed(wanted: frozenset[str]) -> list[dict[str, str]]:
+    """The layers without what the wanted features do not need."""
     needed = set(wanted)
     for layer in reversed(feature_layers()):
         for name, sql in layer.items():
             if name in needed:
                 needed |= columns_of(sql)
-    layers = (
-        tuple(to_polars(sql).alias(name) for name, sql in layer.items() if name in needed) for layer in feature_layers()
-    )
-    return tuple(layer for layer in layers if layer)
+    layers = [{name: sql for name, sql in layer.items() if name in needed} for layer in feature_layers()]
+    return [layer for layer in layers if layer]
+
+
+@lru_cache(maxsize=8)
+def _expressions(wanted: frozenset[str]) -> tuple[tuple[pl.Expr, ...], ...]:
+    return tuple(tuple(to_polars(sql).alias(name) for name, sql in layer.items()) for layer in _needed(wanted))
+
+
+@lru_cache(maxsize=8)
+def _functions(wanted: frozenset[str]) -> tuple[tuple[str, Value], ...]:
+    return tuple((name, to_python(sql)) for layer in _needed(wanted) for name, sql in layer.items())
 
 
 def add_features(tape: pl.DataFrame, wanted: Iterable[str] = BY_NAME) -> pl.DataFrame:
@@ -82,3 +92,13 @@ def add_features(tape: pl.DataFrame, wanted: Iterable[str] = BY_NAME) -> pl.Data
         # a few rows are computed sooner by one thread than shared out among several
         frame = frame.with_columns_seq(layer) if len(frame) < FEW_ROWS else frame.with_columns(layer)
     return frame
+
+
+def add_loan_features(loan: dict[str, Any], wanted: Iterable[str] = BY_NAME) -> None:
+    """Put the computed features (all, or those wanted) into one loan's typed values: the bits of `add_features`.
+
+    `loan` holds every tape column, None where there is no value. Raises `ZeroDivisionError` where a table would
+    hold an infinity.
+    """
+    for name, compute in _functions(frozenset(wanted)):
+        loan[name] = compute(loan)

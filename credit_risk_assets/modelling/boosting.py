@@ -116,8 +116,8 @@ def fit_members(
     scale = fit_scale(matrix, settings.seed)
     members = []
     for member, booster in enumerate(_boost(matrix, label, folds, count, settings, monotone)):
-        training = _training_rows(folds, member)
-        line = fit_linear(scale, matrix[training], label[training], settings.seed, monotone)
+        training = np.flatnonzero(_training_rows(folds, member))
+        line = fit_linear(scale, matrix, label, settings.seed, monotone, training)
         members.append(Member(booster, line, booster.num_boosted_rounds(), (member + 1) % FOLDS))
     return members
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 from numpy.typing import NDArray
 
 from credit_risk_assets.modelling.errors import ModelDataError
@@ -47,8 +50,29 @@ class Encoders:
             if known is None:
                 matrix[:, place] = numbers(frame[name])
             else:
-                matrix[:, place] = [known.get(word, self.prior) for word in words(frame[name])]
+                matrix[:, place] = self._rates_of(frame[name], known)
         return matrix
+
+    def _rates_of(self, column: Any, known: Mapping[str | None, float]) -> NDArray[np.float64]:
+        if isinstance(column, pl.Series):
+            texts = column.cast(pl.String)
+            distinct = texts.unique()
+            rates = [known.get(word, self.prior) for word in words(distinct)]
+            return texts.replace_strict(distinct, rates, return_dtype=pl.Float64).to_numpy()
+        return np.array([known.get(word, self.prior) for word in words(column)], dtype=float)
+
+    def transform_loans(self, loans: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
+        """A few loans, each a mapping of typed values by column name: the same numbers as `transform`."""
+        rows = [[self._number(name, loan[name]) for name in self.columns] for loan in loans]
+        matrix = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.columns)).astype(np.float32)
+        matrix[~np.isfinite(matrix)] = np.nan
+        return matrix
+
+    def _number(self, name: str, value: Any) -> float:
+        known = self.categories.get(name)
+        if known is not None:
+            return known.get(value, self.prior)
+        return math.nan if value is None else value
 
 
 def fit_encoders(

@@ -19,6 +19,7 @@ from credit_risk_assets.modelling.metrics import Ranked, measure, ranked
 
 Floats = NDArray[np.float64]
 BOOTSTRAP_REPLICATES = 200
+BOOTSTRAP_ROWS = 200_000
 GUARD_ROWS = 100_000
 """Leak guards look at this many rows at most: an AUC of 0.95 shows in far fewer."""
 
@@ -80,8 +81,19 @@ def delong_interval(label: Any, pd_12m: Any, level: float = 0.95) -> Metric:
 def _bootstrap(
     rows: Ranked, threshold: float, costs: tuple[float, float] | None, replicates: int, seed: int
 ) -> dict[str, tuple[float, float]]:
+    """The 95 % interval of each metric; on large tables from a part of the rows, narrowed to the size of the whole.
+
+    The spread of these metrics falls with the root of the number of rows (subsampling, Politis, Romano and Wolf 1999).
+    """
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {}
+    whole, narrowing = None, 1.0
+    if len(rows.pd) > BOOTSTRAP_ROWS:
+        whole, narrowing = measure(rows, threshold, costs=costs), math.sqrt(BOOTSTRAP_ROWS / len(rows.pd))
+        chosen = np.sort(rng.choice(len(rows.pd), BOOTSTRAP_ROWS, replace=False))
+        part = rows.pd[chosen]
+        rows = Ranked(rows.bad[chosen], part, np.flatnonzero(np.append(np.diff(part) != 0, True)))
+    centre = measure(rows, threshold, costs=costs) if whole is not None else {}
     size = len(rows.pd)
     for _ in range(replicates):
         weights = np.bincount(rng.integers(0, size, size), minlength=size).astype(float)
@@ -89,9 +101,13 @@ def _bootstrap(
             continue
         for name, value in measure(rows, threshold, weights, costs=costs).items():
             found.setdefault(name, []).append(value)
-    return {
-        name: (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))) for name, values in found.items()
-    }
+    intervals = {}
+    for name, values in found.items():
+        low, high = float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))
+        if whole is not None:
+            low, high = (whole[name] + (bound - centre[name]) * narrowing for bound in (low, high))
+        intervals[name] = (low, high)
+    return intervals
 
 
 def evaluate(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xgboost as xgb
@@ -13,6 +15,7 @@ from credit_risk_assets.modelling.calibrate import Calibrator
 from credit_risk_assets.modelling.linear import LinearPart
 
 Floats = NDArray[np.float64]
+FEW_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,22 @@ class DefaultModel:
     version: str = ""
     facts: dict[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def _one_thread(self) -> xgb.Booster:
+        """The same trees for a few rows: threads that wait for each other cost more than they save."""
+        booster = self.booster.copy()
+        booster.set_param({"nthread": 1})
+        return booster
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_one_thread"}
+
     def probability(self, matrix: NDArray[np.float32]) -> Floats:
         """Calibrated probability of default of each row."""
         if not len(matrix):
             return np.empty(0)
-        trees = self.booster.inplace_predict(matrix, predict_type="margin")
+        booster = self._one_thread if len(matrix) <= FEW_ROWS else self.booster
+        trees = booster.inplace_predict(matrix, predict_type="margin")
         return self.calibrator.probability(trees, self.line.margin(matrix))
 
     def contributions(self, matrix: NDArray[np.float32], *, exact: bool = False) -> NDArray[np.float32]:
@@ -47,9 +61,11 @@ class DefaultModel:
         """
         if not len(matrix):
             return np.empty((0, len(self.columns)), dtype=np.float32)
-        values: NDArray[np.float32] = self.booster.predict(
-            xgb.DMatrix(matrix), pred_contribs=True, approx_contribs=not exact
+        few = len(matrix) <= FEW_ROWS
+        booster, rows = (
+            (self._one_thread, xgb.DMatrix(matrix, nthread=1)) if few else (self.booster, xgb.DMatrix(matrix))
         )
+        values: NDArray[np.float32] = booster.predict(rows, pred_contribs=True, approx_contribs=not exact)
         weights = self.calibrator
         shares = weights.tree_weight * values[:, :-1] + weights.linear_weight * self.line.contributions(matrix)
         return shares.astype(np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,19 @@ from numpy.typing import NDArray
 from credit_risk_assets.credit.delinquency import in_default_sql
 from credit_risk_assets.credit.expressions import columns_of, to_polars
 from credit_risk_assets.credit.rating import risk_rating, score_points
+from credit_risk_assets.credit.scalar import to_python
+from credit_risk_assets.modelling.applications import few_loans
 from credit_risk_assets.modelling.encode import Encoders
 from credit_risk_assets.modelling.explain import MAX_REASONS, reasons
 from credit_risk_assets.modelling.model import DefaultModel
-from credit_risk_assets.modelling.prepare import REASON, prepare
+from credit_risk_assets.modelling.prepare import REASON, check_columns, prepare
 
 EXPLAINED_RATINGS = ("High", "Very High")
 """Ratings whose loans carry reason codes."""
 EXACT_REASONS_UP_TO = 100
 """Up to this many rows scored in process have exact reasons; more have the approximate ones of the portfolio."""
+BLOCK_ROWS = 8_192
+"""Rows the portfolio's scorer handles at once: their matrix stays in the processor's cache."""
 REASON_COLUMNS = tuple(f"reason_{place}" for place in range(1, MAX_REASONS + 1))
 SCORE_SCHEMA = (
     "loan_id string, as_of_date date, pd_12m double, risk_rating string, score_points double, "
@@ -53,28 +57,46 @@ class _Scored:
 
     pd_12m: NDArray[np.float64]
     rating: NDArray[np.object_]
-    reasons: list[list[str]]
+    reasons: NDArray[np.object_]
 
 
-def _in_default(rows: pl.DataFrame) -> NDArray[np.bool_]:
-    found = rows.select_seq(to_polars(in_default_sql()).fill_null(value=False)).to_series().to_numpy()
-    return found.astype(bool)
+@dataclass(frozen=True)
+class _Loans:
+    """Loans ready for the model: encoded, with what the encoding does not tell; row for row."""
+
+    matrix: NDArray[np.float32]
+    in_default: NDArray[np.bool_]
+    words: Mapping[str, Any]
+    complaints: NDArray[np.object_] | None = None
 
 
-def _score(rows: pl.DataFrame, model: DefaultModel, encoders: Encoders, *, explain: bool, exact: bool) -> _Scored:
-    matrix = encoders.transform(rows)
-    pds = model.probability(matrix)
-    defaulted = _in_default(rows)
-    pds = np.where(defaulted, 1.0, pds)
+def _of_table(rows: pl.DataFrame, encoders: Encoders) -> _Loans:
+    """Typed rows with features, as silver and `prepare` make them."""
+    defaulted = rows.select_seq(to_polars(in_default_sql()).fill_null(value=False)).to_series().to_numpy()
+    words = {name: rows[name] for name in encoders.categories}
+    complaints = rows[REASON].to_numpy().astype(object) if REASON in rows.columns else None
+    return _Loans(encoders.transform(rows), defaulted.astype(bool), words, complaints)
+
+
+def _of_few(loans: list[dict[str, Any]], encoders: Encoders) -> _Loans:
+    in_default = to_python(in_default_sql())
+    return _Loans(
+        matrix=encoders.transform_loans(loans),
+        in_default=np.array([bool(in_default(loan)) for loan in loans], dtype=bool),
+        words={name: np.array([loan[name] for loan in loans], dtype=object) for name in encoders.categories},
+        complaints=np.array([loan[REASON] for loan in loans], dtype=object),
+    )
+
+
+def _score(loans: _Loans, model: DefaultModel, *, explain: bool, exact: bool) -> _Scored:
+    pds = np.where(loans.in_default, 1.0, model.probability(loans.matrix))
     ratings = risk_rating(pds, model.rating_bounds)
-    found: list[list[str]] = [[] for _ in range(len(rows))]
+    found = np.full((len(pds), MAX_REASONS), None)
     if explain:
-        chosen = np.flatnonzero(np.isin(ratings, EXPLAINED_RATINGS) & ~defaulted)
-        told = reasons(model, matrix[chosen], rows[chosen.tolist()], exact=exact)
-        for place, texts in zip(chosen, told, strict=True):
-            found[place] = texts
-        for place in np.flatnonzero(defaulted):
-            found[place] = ["The loan is in default"]
+        chosen = np.flatnonzero(np.isin(ratings, EXPLAINED_RATINGS) & ~loans.in_default)
+        words = {name: column[chosen] for name, column in loans.words.items()}
+        found[chosen] = reasons(model, loans.matrix[chosen], words, exact=exact)
+        found[loans.in_default, 0] = "The loan is in default"
     return _Scored(pds, ratings, found)
 
 
@@ -90,24 +112,56 @@ def score_new_loans(
     missing. With `explain`, `reason_1` to `reason_4` say why a High or Very High rating is so. A loan already in
     default has probability 1. Raises `ModelDataError` where a needed column is missing altogether.
     """
-    loans = df.reset_index(drop=True)
-    rows = prepare(loans, model.columns)
-    unusable = rows[REASON].is_not_null().to_numpy()
-    scored = _score(rows, model, encoders, explain=explain, exact=len(rows) <= EXACT_REASONS_UP_TO)
-    pds = np.where(unusable, np.nan, scored.pd_12m)
-    columns: dict[str, Any] = {"loan_id": loans["loan_id"].to_numpy()} if "loan_id" in loans else {}
-    columns["default_prediction"] = pd.arrays.IntegerArray((pds >= model.threshold).astype("int64"), unusable.copy())
-    columns["default_probability"] = pds
-    scored.rating[unusable] = None
+    check_columns(df.columns)
+    few = few_loans(df, model.columns)
+    loans = _of_few(few, encoders) if few is not None else _of_table(prepare(df, model.columns), encoders)
+    scored, usable = _judge(loans, model, explain=explain, exact=len(df) <= EXACT_REASONS_UP_TO)
+    columns: dict[str, Any] = {"loan_id": df["loan_id"].to_numpy()} if "loan_id" in df.columns else {}
+    flags = (scored.pd_12m >= model.threshold).astype("int64")
+    columns["default_prediction"] = pd.arrays.IntegerArray(flags, ~usable)
+    columns["default_probability"] = scored.pd_12m
     columns["risk_rating"] = scored.rating
-    columns["reason"] = rows[REASON].to_numpy().astype(object)
+    columns["reason"] = loans.complaints
     if explain:
-        for place, name in enumerate(REASON_COLUMNS):
-            columns[name] = [
-                texts[place] if place < len(texts) and not bad else None
-                for texts, bad in zip(scored.reasons, unusable, strict=True)
-            ]
+        columns |= dict(zip(REASON_COLUMNS, scored.reasons.T, strict=True))
     return pd.DataFrame(columns, index=df.index)
+
+
+def score_texts(
+    texts: pl.DataFrame, model: DefaultModel, encoders: Encoders, *, exact: bool, unreadable: Mapping[int, str]
+) -> pl.DataFrame:
+    """A block of a file (text values, as `tape.readers` gives them) in the columns of `score_new_loans`, explained.
+
+    `unreadable` gives by place the rows that the reader has a complaint about. Every row carries the model's version.
+    """
+    rows = prepare(texts, model.columns)
+    if unreadable:
+        rows = rows.with_columns(rows[REASON].scatter(list(unreadable), list(unreadable.values())))
+    loans = _of_table(rows, encoders)
+    scored, usable = _judge(loans, model, explain=True, exact=exact)
+    columns = {"loan_id": texts["loan_id"]} if "loan_id" in texts.columns else {}
+    flags = pl.Series((scored.pd_12m >= model.threshold).astype("int64"))
+    frame = pl.DataFrame({**columns, "default_prediction": flags, "default_probability": scored.pd_12m})
+    known = pl.Series(usable)
+    return frame.with_columns(
+        pl.when(known).then("default_prediction").alias("default_prediction"),
+        pl.when(known).then("default_probability").alias("default_probability"),
+        pl.Series("risk_rating", scored.rating, dtype=pl.String),
+        rows[REASON].alias("reason"),
+        *(pl.Series(name, scored.reasons[:, place], dtype=pl.String) for place, name in enumerate(REASON_COLUMNS)),
+        pl.lit(model.version, pl.String).alias("model_version"),
+    )
+
+
+def _judge(loans: _Loans, model: DefaultModel, *, explain: bool, exact: bool) -> tuple[_Scored, NDArray[np.bool_]]:
+    """The scores, with nothing said of rows that have a complaint, and which rows have none."""
+    assert loans.complaints is not None
+    usable = np.array([complaint is None for complaint in loans.complaints], dtype=bool)
+    scored = _score(loans, model, explain=explain, exact=exact)
+    scored.pd_12m[~usable] = np.nan
+    scored.rating[~usable] = None
+    scored.reasons[~usable] = None
+    return scored, usable
 
 
 def dump_model(model: DefaultModel, encoders: Encoders) -> bytes:
@@ -140,28 +194,39 @@ def make_scorer(
 
     def scorer(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model, encoders = load_model(content)
-        for batch in batches:
-            if batch.num_rows:
-                yield _score_batch(batch, model, encoders, stamp, explain=explain)
+        for rows in _blocks(batches):
+            yield _score_block(rows, model, encoders, stamp, explain=explain)
 
     return scorer
 
 
-def _score_batch(
-    batch: pa.RecordBatch, model: DefaultModel, encoders: Encoders, stamp: dt.datetime, *, explain: bool
+def _blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[pl.DataFrame]:
+    """The rows in blocks worth their fixed cost: a table of many small files comes in many small batches."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        if rows >= BLOCK_ROWS:
+            yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches(waiting)))
+            waiting, rows = [], 0
+    if rows:
+        yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches(waiting)))
+
+
+def _score_block(
+    rows: pl.DataFrame, model: DefaultModel, encoders: Encoders, stamp: dt.datetime, *, explain: bool
 ) -> pa.RecordBatch:
-    rows = pl.DataFrame(pl.from_arrow(batch))
-    scored = _score(rows, model, encoders, explain=explain, exact=False)
-    told = [texts + [None] * (MAX_REASONS - len(texts)) for texts in scored.reasons]
+    scored = _score(_of_table(rows, encoders), model, explain=explain, exact=False)
     columns: dict[str, Any] = {
         "loan_id": rows["loan_id"].to_arrow().cast(pa.string()),
         "as_of_date": rows["as_of_date"].to_arrow().cast(pa.date32()),
         "pd_12m": scored.pd_12m,
         "risk_rating": scored.rating,
         "score_points": score_points(scored.pd_12m),
-        **{name: [texts[place] for texts in told] for place, name in enumerate(REASON_COLUMNS)},
-        "model_version": [model.version] * len(rows),
-        "scored_at": [stamp] * len(rows),
+        **dict(zip(REASON_COLUMNS, scored.reasons.T, strict=True)),
+        "model_version": pa.repeat(model.version, len(rows)),
+        "scored_at": pa.repeat(pa.scalar(stamp, _ARROW_SCHEMA.field("scored_at").type), len(rows)),
     }
     arrays = [
         pa.array(columns[entry.name], type=entry.type)

@@ -116,7 +116,7 @@ def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    from credit_risk_assets.modelling.prepare import NEEDED
+    from credit_risk_assets.modelling.complaints import NEEDED
 
     types = {"string": "string", "date": "string", "double": "double", "int": "double"}
     inputs: list[Any] = [
@@ -128,7 +128,7 @@ def _signature() -> Any:
     outputs += [ColSpec("double", name) for name in ("default_prediction", "default_probability")]
     outputs += [
         ColSpec("string", name, required=False)
-        for name in ("risk_rating", "reason", "reason_1", "reason_2", "reason_3", "reason_4")
+        for name in ("risk_rating", "reason", "reason_1", "reason_2", "reason_3", "reason_4", "model_version")
     ]
     return ModelSignature(Schema(inputs), Schema(outputs))
 

@@ -35,8 +35,8 @@ class _Rule:
     expected: str
 
 
-def _parse(name: str, column: Column) -> pl.Expr:
-    """Text to the column's type; what does not fit becomes null and is caught by comparing with the text."""
+def parse_value(name: str, column: Column) -> pl.Expr:
+    """Text to the contract column's type; what does not fit becomes null: compare with the text to find it."""
     text = pl.col(name)
     if column.type == "string":
         if column.name in CATEGORIES:
@@ -133,7 +133,7 @@ def check_rows(
     texts = texts.with_columns(pseudonymise(texts["customer_id"], key).alias("customer_id"))
 
     frame = texts.select(
-        [_parse(column.name, column).alias(column.name) for column in contract.COLUMNS]
+        [parse_value(column.name, column).alias(column.name) for column in contract.COLUMNS]
         + [pl.col(column.name).alias(f"{column.name}:text") for column in contract.COLUMNS]
         + [pl.col(name) for name in extra]
         + [badly, pl.col(ROW_NUMBER)]

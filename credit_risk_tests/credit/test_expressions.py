@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from credit_risk_assets.credit.expressions import UnsupportedSqlError, columns_of, to_polars
-from credit_risk_assets.credit.features import add_features, feature_layers
+from credit_risk_assets.credit.features import add_features, add_loan_features, feature_layers
+from credit_risk_assets.credit.scalar import to_python
 from credit_risk_tests.credit.tapes import random_tape, tapes
 
 
@@ -52,6 +53,24 @@ def test_a_loan_scored_alone_has_the_features_it_has_in_a_batch(tape: pl.DataFra
     batch = add_features(tape)
     for index in range(tape.height):
         assert_same_bits(add_features(tape.slice(index, 1)), batch.slice(index, 1))
+
+
+def of_single_loans(tape: pl.DataFrame) -> pl.DataFrame:
+    loans = tape.to_dicts()
+    for loan in loans:
+        add_loan_features(loan)
+    return pl.DataFrame(loans, schema=add_features(tape.clear()).schema)
+
+
+def test_one_loan_computed_value_by_value_has_the_bits_of_a_table() -> None:
+    tape = random_tape(2_000, seed=3)
+    assert_same_bits(of_single_loans(tape), add_features(tape))
+
+
+@settings(max_examples=20, deadline=None)
+@given(tape=tapes())
+def test_an_odd_loan_computed_value_by_value_has_the_bits_of_a_table(tape: pl.DataFrame) -> None:
+    assert_same_bits(of_single_loans(tape), add_features(tape))
 
 
 _ON_JVM = """
@@ -102,23 +121,35 @@ def test_sql_without_an_equal_counterpart_is_refused_by_name(sql: str, named: st
         to_polars(sql)
 
 
+@pytest.mark.parametrize("sql", ["round(loan_amount, 2)", "loan_amount * 0.5", "cast(loan_amount as date)"])
+def test_sql_that_one_loan_is_not_computed_by_is_refused(sql: str) -> None:
+    with pytest.raises(UnsupportedSqlError):
+        to_python(sql)
+
+
 def test_columns_of_names_what_an_expression_reads() -> None:
     assert columns_of("case when a > 1 then b else nullif(c, 0D) end") == {"a", "b", "c"}
 
 
+_NULL_LOGIC = {
+    "ratio": "1D / nullif(a, 0D)",
+    "chosen": "case when a > 0D then 'up' else 'not up' end",
+    "worst": "greatest(a, 0.5D)",
+    "place": "instr(p, 'L')",
+    "missing": "a is null",
+    "either": "a in (0D, 7D) or p is null",
+    "both": "a > 0D and p is not null",
+    "within": "a between 0.5D and 2D",
+    "marked": "translate(p, '0L', '1')",
+    "kind": "case p when '0L' then 1 else 2 end",
+}
+
+
 def test_null_logic_follows_sql() -> None:
     frame = pl.DataFrame({"a": [1.0, None, 0.0], "p": ["0L", None, ""]})
-    found = frame.select(
-        ratio=to_polars("1D / nullif(a, 0D)"),
-        chosen=to_polars("case when a > 0D then 'up' else 'not up' end"),
-        worst=to_polars("greatest(a, 0.5D)"),
-        place=to_polars("instr(p, 'L')"),
-        missing=to_polars("a is null"),
-        either=to_polars("a in (0D, 7D) or p is null"),
-    )
-    assert found["ratio"].to_list() == [1.0, None, None]
-    assert found["chosen"].to_list() == ["up", "not up", "not up"]
-    assert found["worst"].to_list() == [1.0, 0.5, 0.5]
+    found = frame.select(**{name: to_polars(sql) for name, sql in _NULL_LOGIC.items()})
+    for loan, expected in zip(frame.to_dicts(), found.to_dicts(), strict=True):
+        assert {name: to_python(sql)(loan) for name, sql in _NULL_LOGIC.items()} == expected
     assert found["place"].to_list() == [2, None, 0]
     assert found["missing"].to_list() == [False, True, False]
     assert found["either"].to_list() == [False, True, True]

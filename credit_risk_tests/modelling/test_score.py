@@ -19,7 +19,7 @@ from credit_risk_assets.credit.loan_states import INSTALLMENT_SQL
 from credit_risk_assets.credit.rating import risk_rating, score_points
 from credit_risk_assets.credit.reasons import REASONS
 from credit_risk_assets.modelling import ModelDataError, score_new_loans
-from credit_risk_assets.modelling.explain import reasons
+from credit_risk_assets.modelling.explain import as_lists, reasons
 from credit_risk_assets.modelling.prepare import prepare
 from credit_risk_assets.modelling.score import SCORE_SCHEMA, dump_model, load_model, make_scorer, scorer_columns
 from credit_risk_assets.modelling.train import TrainingResult
@@ -187,7 +187,7 @@ def test_reasons_raise_the_risk_and_are_true(trained: TrainingResult, sample: pl
     pds = trained.model.probability(matrix)
     chosen = np.argsort(-pds)[:200]
     contributions = trained.model.contributions(matrix[chosen])
-    told = reasons(trained.model, matrix[chosen], rows[chosen.tolist()])
+    told = as_lists(reasons(trained.model, matrix[chosen], rows[chosen.tolist()]))
     by_sentence: dict[str, list[str]] = {}
     for name, reason in REASONS.items():
         for text in (reason.sentence.split("{")[0], reason.missing):
