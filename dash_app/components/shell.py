@@ -66,9 +66,9 @@ def shell(refresh_seconds: int) -> dmc.MantineProvider:
     )
 
 
-def _link(name: str, path: str, label: str) -> dcc.Link | html.Span:
+def _link(name: str, path: str, label: str) -> dcc.Link | html.A:
     permission = security().registry.pages.get(path)
     if permission is not None and permits(permission):
         return dcc.Link(label, id=ids.nav(name), href=path, className="nav-link")
     # callbacks write to every link's place, so an empty one stands where the role has none
-    return html.Span(id=ids.nav(name), hidden=True)
+    return html.A(id=ids.nav(name), hidden=True)

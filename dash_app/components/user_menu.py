@@ -41,7 +41,8 @@ def user_menu() -> dmc.Popover | html.Span | None:
         shadow="md",
         width=200,
         trapFocus=True,
-        withRoles=False,
+        withRoles=False,  # they would go to a wrapper of the button
+        withinPortal=False,  # what stands outside the header belongs to no landmark
         keepMounted=True,
         transitionProps={"duration": 0},
     )

@@ -24,6 +24,17 @@ PERMISSION = Permission.VIEW_AUDIT
 GRID, ACTION, USER = "audit-grid", "audit-action", "audit-user"
 SHOWN = 2_000
 """How many of the newest records the grid holds; `credit-risk audit list` shows all."""
+NAMES = {
+    "login": "Log-in",
+    "login_failed": "Log-in failed",
+    "login_limited": "Log-in limited",
+    "logout": "Log-out",
+    "loan_view": "Loan viewed",
+    "loan_list": "Loans listed",
+    "score": "Loan scored",
+    "user_password": "Password changed",
+    "user_role": "Role changed",
+}
 KNOWN = ("number", "at", "action", "user", "role", "rows", "previous")
 
 
@@ -35,7 +46,7 @@ def layout(**_query: Any) -> html.Div:
             [
                 dmc.Select(
                     id=ACTION,
-                    data=[{"value": action, "label": text.label(action)} for action in ACTIONS],
+                    data=[{"value": action, "label": _name(action)} for action in ACTIONS],
                     placeholder="Every action",
                     clearable=True,
                     size="sm",
@@ -59,7 +70,9 @@ def layout(**_query: Any) -> html.Div:
         html.Section(
             [
                 html.Div(html.H2("Users", className="card-title"), className="card-heading"),
-                html.P("Added and changed by `credit-risk user` on the server.", className="card-note"),
+                html.P(
+                    ["Added and changed by ", html.Code("credit-risk user"), " on the server."], className="card-note"
+                ),
                 html.Div(id="audit-users", className="table-scroll", tabIndex=0, role="region", **aria(label="Users")),
             ],
             className="card below",
@@ -75,7 +88,13 @@ def _grid() -> dag.AgGrid:
         {"field": "action", "headerName": "Action", "width": 150},
         {"field": "user", "headerName": "User", "width": 140},
         {"field": "role", "headerName": "Role", "width": 110},
-        {"field": "rows", "headerName": "Rows", "width": 110, "type": "rightAligned"},
+        {
+            "field": "rows",
+            "headerName": "Rows",
+            "width": 110,
+            "type": "rightAligned",
+            "valueFormatter": {"function": "params.value == null ? '' : d3.format(',')(params.value)"},
+        },
         {"field": "details", "headerName": "Details", "flex": 1, "minWidth": 320, "tooltipField": "details"},
     ]
     return dag.AgGrid(
@@ -87,7 +106,6 @@ def _grid() -> dag.AgGrid:
             "rowHeight": 36,
             "headerHeight": 40,
             "animateRows": False,
-            "overlayNoRowsTemplate": "No record matches.",
         },
         className="loan-grid",
         style={"height": "520px"},
@@ -146,14 +164,14 @@ def _stats(records: list[dict[str, Any]], verdict: Verdict) -> list[html.Article
     day = (datetime.now(UTC) - timedelta(days=1)).isoformat()
     recent = [entry["action"] for entry in records if entry["at"] >= day]
     failed = recent.count("login_failed") + recent.count("login_limited")
-    chain = ("Intact", f"{verdict.records:,} records, each holds the hash of the one before", "better")
+    chain = ("Intact", f"{verdict.records:,} records, unbroken", "better")
     if not verdict.holds:
         chain = (f"Broken at line {verdict.broken_line:,}", verdict.reason, "worse")
     return [
         stat_card("Chain", *chain, name="audit-chain"),
         stat_card("Log-ins, 24 hours", text.count(recent.count("login")), f"{failed:,} failed"),
         stat_card("Refused, 24 hours", text.count(recent.count("refused")), "asked for what the role does not permit"),
-        stat_card("Exports, 24 hours", text.count(recent.count("export")), "files of single loans"),
+        stat_card("Exports, 24 hours", text.count(recent.count("export")), "of loans, as files"),
     ]
 
 
@@ -163,12 +181,16 @@ def _row(entry: dict[str, Any]) -> dict[str, Any]:
     return {
         "number": entry.get("number"),
         "when": f"{at:%Y-%m-%d %H:%M:%S}",
-        "action": text.label(str(entry["action"])),
+        "action": _name(str(entry["action"])),
         "user": entry.get("user"),
         "role": entry.get("role"),
         "rows": entry.get("rows"),
         "details": ", ".join(details),
     }
+
+
+def _name(action: str) -> str:
+    return NAMES.get(action) or text.label(action)
 
 
 def _plain(value: Any) -> str:

@@ -43,7 +43,7 @@ def export_links() -> list[Any]:
     """The downloads of the loans in view, for those who may have them; their addresses follow the filters."""
     if not permits(Permission.EXPORT_LOANS):
         # the filters write to the links' places all the same
-        return [html.Span(id=name, hidden=True) for name in EXPORTS]
+        return [html.A(id=name, hidden=True) for name in EXPORTS]
     return [
         html.A(
             [html.Span(className="icon download"), "High-risk loans"],

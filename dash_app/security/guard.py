@@ -71,11 +71,15 @@ def _callback(app: Dash, registry: Registry) -> AnyResponse | None:
     for name, declared in (("inputs", known["inputs"]), ("state", known["state"])):
         if not _fits(declared, body.get(name) or []):
             return _malformed(f"{name} are not those of the callback")
-    outputs = known["output"]
-    if isinstance(outputs, Sequence) and not known["no_output"]:
-        sent = body.get("outputs")
-        if not isinstance(sent, list) or len(sent) != len(outputs):
-            return _malformed("outputs are not those of the callback")
+    outputs: Any = [] if known["no_output"] else known["output"]
+    sent = body.get("outputs") or []
+    several = isinstance(outputs, Sequence)
+    declared = [
+        {"id": part.component_id_str(), "property": part.component_property}
+        for part in (outputs if several else [outputs])
+    ]
+    if not _fits(declared, sent if several else [sent]):
+        return _malformed("outputs are not those of the callback")
     return None
 
 

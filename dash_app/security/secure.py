@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from urllib.parse import urlsplit
 
 from dash import Dash
-from flask import Flask, Response
+from flask import Flask, Response, abort, request
 from flask_limiter import Limiter, RateLimitExceeded
 from flask_wtf.csrf import CSRFProtect, generate_csrf
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.config.settings import Settings, is_loopback
 from dash_app.security import guard, login
 from dash_app.security.access import EXTENSION, LOCAL, Security, current_access, refuse
 from dash_app.security.headers import protect
 from dash_app.security.keys import secret
 from dash_app.security.limits import storage_address
 from dash_app.security.registry import Registry
-
-LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 
 def make_server(settings: Settings) -> Flask:
@@ -38,8 +37,7 @@ def make_server(settings: Settings) -> Flask:
         MAX_FORM_MEMORY_SIZE=64 * 1024,
     )
     if dashboard.auth == "none":
-        # a page of another site whose name is made to point at this machine brings its own name along
-        server.config["TRUSTED_HOSTS"] = [*LOOPBACK_NAMES, dashboard.host]
+        server.before_request(_only_under_its_own_name)
     if dashboard.proxies:
         count = dashboard.proxies
         server.wsgi_app = ProxyFix(  # type: ignore[method-assign]
@@ -87,6 +85,16 @@ def secure(app: Dash) -> Limiter:
 
     protect(server, app.csp_hashes, https=https)
     return limiter
+
+
+def _only_under_its_own_name() -> None:
+    """Refuse a page of another site whose name was made to point at this machine: it brings its own name along."""
+    try:
+        name = urlsplit(f"//{request.host}").hostname
+    except ValueError:
+        name = None
+    if name is None or not is_loopback(name):
+        abort(400)
 
 
 def _suffix(key: str) -> str:
