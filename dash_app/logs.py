@@ -10,7 +10,6 @@ from dash import Dash
 from flask import Response, g, request
 
 from dash_app.security.access import EXTENSION, Security, current_access
-from dash_app.security.registry import short_name
 
 access_log = logging.getLogger("dash_app.access")
 QUIET = ("health", "_dash_assets.static")
@@ -79,7 +78,7 @@ def install(app: Dash) -> None:
         fields = {
             "method": request.method,
             "path": path or rule,
-            "callback": _callback(app),
+            "callback": g.get("callback"),
             "status": response.status_code,
             "user": access.name if access else None,
             "role": access.role if access else None,
@@ -88,11 +87,3 @@ def install(app: Dash) -> None:
         }
         access_log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": fields})
         return response
-
-
-def _callback(app: Dash) -> str | None:
-    body = request.get_json(silent=True) if request.is_json else None
-    output = body.get("output") if isinstance(body, dict) else None
-    if not isinstance(output, str):
-        return None
-    return short_name(output) if output in app.callback_map else "unknown"

@@ -30,7 +30,11 @@ RoleOption = Annotated[RoleName, typer.Option(help="viewer: portfolios; analyst:
 def _users() -> Any:
     from dash_app.security.users import users_of
 
-    return users_of(current_settings())
+    settings = current_settings()
+    try:
+        return users_of(settings)
+    except OSError as error:
+        raise fail(f"{settings.dashboard_folder}: cannot be written ({error.strerror or error})") from None
 
 
 def _password(generate: bool) -> str:
@@ -47,9 +51,12 @@ def _password(generate: bool) -> str:
 
 
 def _record(action: str, name: str, **facts: Any) -> None:
-    from dash_app.security.audit import audit_log
+    from dash_app.security.audit import AuditError, audit_log
 
-    audit_log(current_settings()).append(action, f"shell:{getpass.getuser()}", "operator", name=name, **facts)
+    try:
+        audit_log(current_settings()).append(action, f"shell:{getpass.getuser()}", "operator", name=name, **facts)
+    except AuditError as error:
+        raise fail(f"{error}; the change was made") from None
 
 
 @app.command()

@@ -180,6 +180,12 @@ def test_a_callback_is_called_with_its_own_components_alone(guarded_app: Dash, v
         assert visitors["viewer"].post({**sound, **damage}).status_code == 400, damage
 
 
+def test_a_body_that_is_too_long_is_not_read(visitors: dict[str, Visitor]) -> None:
+    body = {"output": "x" * 9 * 2**20}
+    assert visitors["nobody"].post(body).status_code == 401
+    assert visitors["viewer"].post(body).status_code == 413
+
+
 def test_an_output_that_is_not_known_is_refused_and_not_written_down(
     guarded_app: Dash, visitors: dict[str, Visitor]
 ) -> None:

@@ -61,10 +61,11 @@ def _callback(app: Dash, registry: Registry) -> AnyResponse | None:
         return _malformed("the body names no output")
     output = body["output"]
     known = app.callback_map.get(output)
+    g.callback = short_name(output) if known else "unknown"  # for the access log
     permission = registry.callbacks.get(output)
     access = current_access()
     if known is None or permission is None or access is None or not access.permits(permission):
-        refuse("callback", short_name(output) if known else "unknown")
+        refuse("callback", g.callback)
         return _refused()
     if "callback" not in known:
         return _malformed("the callback runs in the browser")

@@ -9,6 +9,7 @@ from flask import current_app, g, jsonify, redirect, render_template, request, s
 from flask_limiter import Limiter
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
 from dash_app.components import ids
@@ -122,7 +123,10 @@ def _record(action: str, name: str) -> None:
 
 
 def _by_itself() -> bool:
-    body = request.get_json(silent=True) if request.is_json else None
+    try:
+        body = request.get_json(silent=True) if request.is_json else None
+    except RequestEntityTooLarge:  # the guard says so
+        return False
     causes = body.get("changedPropIds") if isinstance(body, dict) else None
     return isinstance(causes, list) and bool(causes) and all(cause in BY_ITSELF for cause in map(str, causes))
 

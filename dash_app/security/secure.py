@@ -19,6 +19,9 @@ from dash_app.security.keys import secret
 from dash_app.security.limits import storage_address
 from dash_app.security.registry import Registry
 
+MAXIMUM_BODY_BYTES = 8 * 2**20
+"""What a request may bring along; a callback's inputs are a few kilobytes."""
+
 
 def make_server(settings: Settings) -> Flask:
     """A Flask server with the home's signing key and cookies that no script and no other site gets at."""
@@ -34,6 +37,7 @@ def make_server(settings: Settings) -> Flask:
         SESSION_COOKIE_SECURE=dashboard.https,
         WTF_CSRF_CHECK_DEFAULT=False,  # the guard asks, once it knows who is there
         WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as its session
+        MAX_CONTENT_LENGTH=MAXIMUM_BODY_BYTES,
         MAX_FORM_MEMORY_SIZE=64 * 1024,
     )
     if dashboard.auth == "none":
