@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from credit_risk_assets.commands import model, simulate
+from credit_risk_assets.commands import audit, model, simulate, user
 from credit_risk_assets.commands.console import console, current_settings, errors, fail
 from credit_risk_assets.config.settings import SettingsError
 
@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(model.app, name="model")
+app.add_typer(user.app, name="user")
+app.add_typer(audit.app, name="audit")
 
 
 @app.command()
@@ -221,12 +223,17 @@ def evaluate(
 
 
 @app.command()
-def up() -> None:
+def up(
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Dashboard without log-in; on a loopback host only.")
+    ] = False,
+) -> None:
     """Serve the Dagster UI with its daemon and the dashboard until interrupted."""
     from credit_risk_assets.automation.serve import serve
+    from credit_risk_assets.config.settings import read_settings
 
     try:
-        serve(current_settings(), console)
+        serve(read_settings(dashboard={"auth": "none"}) if no_auth else current_settings(), console)
     except RuntimeError as error:
         raise fail(str(error)) from None
 

@@ -127,6 +127,9 @@ def get(url: str) -> bytes:
 def test_a_run_launched_from_the_dagster_ui_succeeds_and_the_dashboard_shows_it(served: Served) -> None:
     assert b"<!DOCTYPE html>" in get(served.dagster)
     assert json.loads(get(f"{served.dashboard}/health"))
+    said = (served.home / "up.log").read_text()
+    assert said.count("first log-in: user admin, password ") == 1
+    assert "first log-in" not in (served.home / "dagster" / "dashboard.log").read_text()
     launched = served.ask(LAUNCH, selector={**SELECTOR, "pipelineName": "main"})["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
 

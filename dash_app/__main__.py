@@ -1,16 +1,20 @@
-"""Serves the dashboard: `python -m dash_app`."""
+"""Serves the dashboard: `python -m dash_app [--no-auth]`."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import logging
+import logging.config
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from credit_risk_assets.config.settings import Settings, SettingsError, load_settings
+from credit_risk_assets.config.settings import Settings, SettingsError, load_settings, read_settings
+from dash_app.logs import logging_config
+from dash_app.security.users import first_log_in
 
 
 class Server(BaseApplication):
@@ -34,7 +38,8 @@ class Server(BaseApplication):
             "timeout": 120,
             "graceful_timeout": 5,
             "preload_app": False,
-            "loglevel": "warning",
+            "logconfig_dict": logging_config(),
+            "forwarded_allow_ips": "",  # whom to believe is said by dashboard.proxies alone
             "proc_name": "credit-risk-dashboard",
             "control_socket_disable": True,
         }
@@ -63,15 +68,14 @@ def port_problem(host: str, port: int) -> str:
     return ""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; 1 with one line on stderr where it cannot start."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
-    )
+    parser = argparse.ArgumentParser(prog="python -m dash_app", description="Serves the dashboard.")
+    parser.add_argument("--no-auth", action="store_true", help="no log-in; on a loopback host only")
+    wanted = parser.parse_args(arguments)
+    logging.config.dictConfig(logging_config())
     try:
-        settings = load_settings()
+        settings = read_settings(dashboard={"auth": "none"}) if wanted.no_auth else load_settings()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
@@ -79,7 +83,14 @@ def main() -> int:
     if problem := port_problem(dashboard.host, dashboard.port):
         print(problem, file=sys.stderr)
         return 1
+    try:
+        hint = first_log_in(settings)  # before there are workers, who could make one each
+    except OSError as error:
+        print(f"{settings.dashboard_folder}: cannot be written ({error.strerror or error})", file=sys.stderr)
+        return 1
     print(f"Dashboard: http://{dashboard.host}:{dashboard.port} (lake: {settings.lake})", flush=True)
+    if hint:
+        print(hint, flush=True)
     Server(settings).run()
     return 0
 

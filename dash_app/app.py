@@ -5,14 +5,16 @@ from __future__ import annotations
 from dash import Dash, register_page
 
 from credit_risk_assets.config.settings import Settings
-from dash_app import refresh, routes
+from dash_app import logs, refresh, routes
 from dash_app.components.shell import shell
 from dash_app.data.lake import Lake
-from dash_app.pages import loan, loans, model, portfolio, quality
-from dash_app.security.headers import protect
+from dash_app.pages import audit, loan, loans, model, portfolio, quality
+from dash_app.pages.refused import permitted
+from dash_app.security.roles import Permission
+from dash_app.security.secure import csrf_cookie, make_server, registry_of, secure
 from dash_app.services import EXTENSION, Services
 
-PAGES = (portfolio, loans, loan, model, quality)
+PAGES = (portfolio, loans, loan, model, quality, audit)
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -32,35 +34,44 @@ INDEX = """<!DOCTYPE html>
 def create_app(settings: Settings) -> Dash:
     """The app for one portfolio; its Flask server is `.server`.
 
-    Nothing is read until a page is asked for, so that the app starts on an empty home too.
+    Nothing is read until a page is asked for, so that the app starts on an empty home too. Raises
+    `MissingPermissionError` where a page, a callback or a route states no permission.
     """
+    server = make_server(settings)
     app = Dash(
         __name__,
+        server=server,  # type: ignore[arg-type]  # it takes one, whatever its annotation says
+        csrf_token_name=csrf_cookie(server),
         use_pages=True,
         pages_folder="",
         title="Credit Risk",
         update_title="",
         # without it every page's layout would be embedded in the first answer
         suppress_callback_exceptions=True,
-        assets_ignore=r"scheme\.js",  # loaded in the head, before anything is painted
+        assets_ignore=r"scheme\.js|login\.css",  # the one is loaded in the head, the other by the log-in page
         compress=False,
         serve_locally=True,
     )
     app.index_string = INDEX.replace("PREFIX", app.config.requests_pathname_prefix)
-    app.server.extensions[EXTENSION] = Services(settings, Lake(settings.lake))
+    server.extensions[EXTENSION] = Services(settings, Lake(settings.lake))
+    logs.install(app)
+    registry, limiter = registry_of(server), secure(app)
     for place, module in enumerate(PAGES):
+        permission = registry.add_page(module)
         register_page(
             module.__name__,
             path=getattr(module, "PATH", None),
             path_template=getattr(module, "PATH_TEMPLATE", None),
             name=module.TITLE,
             title=f"{module.TITLE} · Credit Risk",
-            layout=module.layout,
+            layout=permitted(module.layout, permission, module.TITLE),
             order=place,
         )
-        module.register(app)
-    app.layout = shell(settings.dashboard.refresh_seconds)
-    refresh.register(app)
-    routes.register(app.server)
-    protect(app.server, app.csp_hashes)
+        with registry.granting(app, permission):
+            module.register(app)
+    app.layout = lambda: shell(settings.dashboard.refresh_seconds)  # the navigation is the user's
+    with registry.granting(app, Permission.SIGNED_IN):
+        refresh.register(app)
+    routes.register(server, registry, limiter)
+    registry.check(app)
     return app

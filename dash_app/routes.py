@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
+from flask_limiter import Limiter
 
 from credit_risk_assets.config.tables import PORTFOLIO_KPIS
 from dash_app.data import export
@@ -15,21 +16,33 @@ from dash_app.data.cube import read_cube
 from dash_app.data.filters import Filters
 from dash_app.data.lake import LakeError
 from dash_app.data.quality import newest_as_of
-from dash_app.pages.frame import needed_cube
+from dash_app.pages.frame import audited_filter, needed_cube
+from dash_app.security.access import current_access, permits, record, security
+from dash_app.security.registry import Registry
+from dash_app.security.roles import Permission
 from dash_app.services import services
 
 log = logging.getLogger(__name__)
 
 
-def register(server: Flask) -> None:
-    """Add the routes to the server."""
-    server.add_url_rule("/health", "health", health)
-    server.add_url_rule("/export/loans.csv", "export_loans", export_loans)
-    server.add_url_rule("/export/high-risk.csv", "export_high_risk", export_high_risk)
+def register(server: Flask, registry: Registry, limiter: Limiter) -> None:
+    """Add the routes to the server, each with its permission."""
+    registry.add_route(server, "/health", "health", health, Permission.PUBLIC)
+    exports = limiter.shared_limit(lambda: f"{services().settings.dashboard.exports_per_hour} per hour", "export")
+    for rule, endpoint, view in (
+        ("/export/loans.csv", "export_loans", export_loans),
+        ("/export/high-risk.csv", "export_high_risk", export_high_risk),
+    ):
+        registry.add_route(server, rule, endpoint, exports(view), Permission.EXPORT_LOANS)
 
 
 def health() -> Response:
-    """200 while the app is up; the body says whether the gold tables can be read, and their newest date."""
+    """200 while the app is up.
+
+    For those who are signed in the body also says whether the gold tables can be read, and their newest date.
+    """
+    if not permits(Permission.SIGNED_IN):
+        return jsonify({"status": "ok"})
     snapshot = services().lake.snapshot()
     gold: dict[str, Any] = {"readable": False, "as_of_date": None, "tables": dict(snapshot.versions)}
     if not snapshot.has(PORTFOLIO_KPIS):
@@ -61,20 +74,36 @@ def _csv(name: str, filters: Filters) -> Response:
     snapshot = services().lake.snapshot()
     try:
         needed_cube(snapshot)
-        pieces = export.stream_csv(snapshot, filters)
+        tally = export.Tally()
+        pieces = export.stream_csv(snapshot, filters, tally)
         first = next(pieces)  # what can go wrong goes wrong before the first byte is sent
         as_of = read_cube(snapshot).tape(filters.as_of).as_of
     except LakeError as error:
         return Response(f"{error}\n", status=503, mimetype="text/plain")
     scope = "" if filters.is_default else "_filtered"
-    response = Response(_logged(chain([first], pieces)), mimetype="text/csv")
+    facts = {
+        "what": name,
+        "filter": audited_filter(snapshot, filters),
+        "versions": snapshot.known(export.loan_table(snapshot, filters)[0]),
+    }
+    record("export_started", **facts)
+    response = Response(_recorded(chain([first], pieces), tally, facts), mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}_{as_of.isoformat()}{scope}.csv"'
     return response
 
 
-def _logged(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    try:
-        yield from pieces
-    except LakeError as error:
-        log.error("export broken off: %s", error)
-        raise
+def _recorded(pieces: Iterator[bytes], tally: export.Tally, facts: dict[str, Any]) -> Iterator[bytes]:
+    """The pieces; how many rows left is written down at the end, also where the reader hangs up."""
+    access, audit = current_access(), security().audit
+
+    def sent() -> Iterator[bytes]:
+        try:
+            yield from pieces
+        except LakeError as error:
+            log.error("export broken off: %s", error)
+            raise
+        finally:
+            name, role = (access.name, access.role) if access else ("nobody", "none")
+            audit.append("export", name, role, **facts, rows=tally.rows, complete=tally.complete)
+
+    return sent()

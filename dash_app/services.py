@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from flask import current_app
 
 from credit_risk_assets.config.settings import Settings
 from dash_app.data.lake import Lake
+from dash_app.security.access import current_access
+from dash_app.security.columns import POLICIES
+from dash_app.security.roles import Role
 
 EXTENSION = "credit_risk"
 
@@ -31,6 +34,7 @@ class Services:
 
 
 def services() -> Services:
-    """The services of the app that serves the current request."""
+    """The services of the app that serves the current request; the lake shows what the user's role may see."""
     found: Services = current_app.extensions[EXTENSION]
-    return found
+    access = current_access()
+    return replace(found, lake=found.lake.seen_by(POLICIES[access.role if access else Role.VIEWER]))

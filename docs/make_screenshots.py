@@ -27,15 +27,25 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+from credit_risk_assets.config.settings import read_settings
+from dash_app.security.roles import Role
+from dash_app.security.users import new_password, users_of
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --force-color-profile=srgb"
 )
-PAGES = (("portfolio", "/"), ("loans", "/loans"), ("model", "/model"), ("quality", "/quality"))
+PAGES = (
+    ("portfolio", "/"),
+    ("loans", "/loans"),
+    ("model", "/model"),
+    ("quality", "/quality"),
+    ("audit", "/audit"),
+)
 START_SECONDS = 180
 TALLEST = 1800
 """Pixels that a check's picture may be high; it ends where the metadata end."""
@@ -83,20 +93,58 @@ def serving(command: list[str], ready: str, environment: dict[str, str]) -> Iter
                     os.killpg(process.pid, signal.SIGKILL)
 
 
-def open_page(browser: Browser, url: str, width: int, height: int, scheme: str) -> Page:
-    """A page of its own session, so that nothing is remembered from one picture to the next."""
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+def open_page(
+    browser: Browser, url: str, width: int, height: int, scheme: str, state: StorageState | None = None
+) -> Page:
+    """A page of its own session, so that nothing is remembered from one picture to the next but `state`, a log-in."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,  # type: ignore[arg-type]
+        storage_state=state,
+    )
     page = context.new_page()
     page.goto(url)
     return page
 
 
-def take_dashboard(browser: Browser, base: str, out: Path) -> None:
-    """Each page in both colour schemes, and the portfolio on a telephone."""
+@contextlib.contextmanager
+def home_with_admin(home: Path, password: str) -> Iterator[Path]:
+    """A home that borrows the tables and models of another, with an admin of its own; the other is not written to."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for borrowed in ("lake", "mlflow", "privacy.key"):
+            if (home / borrowed).exists():
+                (folder / borrowed).symlink_to(home / borrowed)
+        users_of(read_settings(home=folder)).add("admin", Role.ADMIN, password)
+        yield folder
+
+
+def sign_in(browser: Browser, base: str, password: str, out: Path) -> StorageState:
+    """Take the log-in page in both colour schemes, then sign in and keep the cookies."""
+    for scheme in ("light", "dark"):
+        page = open_page(browser, base, 1400, 900, scheme)
+        page.get_by_label("User name").wait_for()
+        file = out / f"login{'_dark' if scheme == 'dark' else ''}.png"
+        page.screenshot(path=file)
+        print(file)
+        if scheme == "light":
+            page.context.close()
+    page.get_by_label("User name").fill("admin")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.locator(".kpi, .notice").first.wait_for()
+    state = page.context.storage_state()
+    page.context.close()
+    return state
+
+
+def take_dashboard(browser: Browser, base: str, out: Path, password: str) -> None:
+    """The log-in, each page in both colour schemes, and the portfolio on a telephone."""
+    state = sign_in(browser, base, password, out)
     jobs = [(name, path, 1400, scheme) for name, path in PAGES for scheme in ("light", "dark")]
     jobs.append(("portfolio_phone", "/", 390, "light"))
     for name, path, width, scheme in jobs:
-        page = open_page(browser, base + path, width, 900, scheme)
+        page = open_page(browser, base + path, width, 900, scheme, state)
         page.locator(".kpi, .notice").first.wait_for()
         page.locator('[data-dash-is-loading="true"]').first.wait_for(state="detached")
         if path == "/loans" and page.locator("#loan-grid").is_visible():
@@ -209,8 +257,11 @@ def take_home(browser: Browser, webserver: list[str], home: Path, out: Path, onl
     }
     dash, dagster = f"http://127.0.0.1:{dash_port}", f"http://127.0.0.1:{dagster_port}"
     if only != "dagster":
-        with serving([sys.executable, "-m", "dash_app"], f"{dash}/health", environment):
-            take_dashboard(browser, dash, out)
+        password = new_password()
+        with home_with_admin(home, password) as folder:
+            guarded = {**environment, "CREDIT_RISK_HOME": str(folder)}
+            with serving([sys.executable, "-m", "dash_app"], f"{dash}/health", guarded):
+                take_dashboard(browser, dash, out, password)
     if only != "dashboard":
         with serving([*webserver, "-p", str(dagster_port)], f"{dagster}/server_info", environment):
             take_asset_graph(browser, dagster, out)

@@ -90,7 +90,7 @@ def _servers(settings: Settings) -> list[_Server]:
             "dashboard",
             f"http://{dash.host}:{dash.port}",
             "/health",
-            [sys.executable, "-m", "dash_app"],
+            [sys.executable, "-m", "dash_app", *(["--no-auth"] if dash.auth == "none" else [])],
             logs / "dashboard.log",
         ),
     ]
@@ -98,6 +98,8 @@ def _servers(settings: Settings) -> list[_Server]:
 
 def serve(settings: Settings, console: Console) -> None:
     """Serve until interrupted. Raises `RuntimeError` in one line where a port is busy or a server ends."""
+    from dash_app.security.users import first_log_in
+
     prepare_instance(settings)
     for name, host, port in (
         ("dagster", settings.dagster.host, settings.dagster.port),
@@ -109,7 +111,11 @@ def serve(settings: Settings, console: Console) -> None:
                 f"CREDIT_RISK__{name.upper()}__PORT"
             )
     os.environ["CREDIT_RISK_HOME"] = str(settings.home)
+    # here and not in the dashboard's process, whose output is a log file
+    hint = first_log_in(settings)
     servers = _servers(settings)
+    if hint:
+        console.print(f"dashboard {servers[-1].url}, {hint}", markup=False)
     stopping = False
 
     def stop(_: int, __: FrameType | None) -> None:

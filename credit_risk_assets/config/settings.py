@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -145,8 +146,16 @@ class AlertSettings(_Section):
     email_to: list[str] = []
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class DashboardSettings(_Section):
-    """The dashboard's address and the lines that it draws."""
+    """The dashboard's address, who may use it, and the lines that it draws."""
 
     host: str = "127.0.0.1"
     port: int = Field(8050, ge=1, le=65_535)
@@ -154,6 +163,25 @@ class DashboardSettings(_Section):
     refresh_seconds: int = Field(60, ge=5)
     currency: str = "USD"
     workers: int = Field(2, ge=1)
+    auth: Literal["local", "none"] = "local"
+    https: bool = False
+    proxies: int = Field(0, ge=0, le=10)
+    session_hours: float = Field(12, gt=0, le=720)
+    session_idle_minutes: float = Field(60, gt=0, le=43_200)
+    login_attempts_per_user: int = Field(10, ge=1)
+    login_attempts_per_address: int = Field(50, ge=1)
+    exports_per_hour: int = Field(60, ge=1)
+
+    @model_validator(mode="after")
+    def _open_on_this_machine_only(self) -> DashboardSettings:
+        if self.auth == "none" and not is_loopback(self.host):
+            raise ValueError(
+                f"without log-in (auth none, --no-auth) the host must be a loopback address such as 127.0.0.1, "
+                f"found {self.host}"
+            )
+        if self.auth == "none" and self.proxies:
+            raise ValueError("without log-in (auth none, --no-auth) no proxy may stand before the dashboard")
+        return self
 
 
 class DagsterSettings(_Section):
@@ -241,6 +269,11 @@ class Settings(BaseSettings):
     def audit_folder(self) -> Path:
         """Where audit logs are kept."""
         return self.home / "audit"
+
+    @property
+    def dashboard_folder(self) -> Path:
+        """What the dashboard keeps: its users and sessions, its signing key, its limits' counts."""
+        return self.home / "dashboard"
 
     def make_home(self) -> None:
         """Make the folders of the home where they are missing; the landing folder is its owner's alone."""

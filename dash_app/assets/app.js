@@ -59,7 +59,7 @@
     },
 
     here: function (path) {
-      return ["/", "/loans", "/model", "/quality"].map(function (page) {
+      return ["/", "/loans", "/model", "/quality", "/audit"].map(function (page) {
         var here = page === path || (page === "/loans" && String(path).indexOf("/loan/") === 0);
         return here ? "nav-link here" : "nav-link";
       });
@@ -121,6 +121,18 @@
         window.scrollTo(0, 0);
       }
     }, props.value);
+  };
+
+  // A session that is over: the page goes to the log-in, and comes back to where it was.
+  var ask = window.fetch, leaving = false;
+  window.fetch = function () {
+    return ask.apply(window, arguments).then(function (answer) {
+      if (answer.status === 401 && !leaving) {
+        leaving = true;
+        window.location.reload();
+      }
+      return answer;
+    });
   };
 
   function ago(moment) {

@@ -7,18 +7,21 @@ from dash import dcc, html, page_container
 
 from dash_app.components import ids
 from dash_app.components.aria import aria
+from dash_app.components.user_menu import user_menu
+from dash_app.security.access import permits, security
 
 NAVIGATION = (
     ("portfolio", "/", "Portfolio"),
     ("loans", "/loans", "Loans"),
     ("model", "/model", "Model"),
     ("quality", "/quality", "Data quality"),
+    ("audit", "/audit", "Audit"),
 )
 
 
 def shell(refresh_seconds: int) -> dmc.MantineProvider:
-    """The application's layout; pages appear in its main part."""
-    links = [dcc.Link(label, id=ids.nav(name), href=path, className="nav-link") for name, path, label in NAVIGATION]
+    """The application's layout for the current user; pages appear in its main part."""
+    links = [_link(name, path, label) for name, path, label in NAVIGATION]
     scheme = dmc.ColorSchemeToggle(
         id=ids.SCHEME,
         lightIcon=html.Span(className="icon sun"),
@@ -40,7 +43,7 @@ def shell(refresh_seconds: int) -> dmc.MantineProvider:
                     className="brand",
                 ),
                 html.Nav(links, className="nav", **aria(label="Pages")),
-                html.Div(scheme, className="header-end"),
+                html.Div([scheme, user_menu()], className="header-end"),
             ],
             className="header-inner",
         ),
@@ -61,3 +64,11 @@ def shell(refresh_seconds: int) -> dmc.MantineProvider:
             "defaultRadius": "md",
         },
     )
+
+
+def _link(name: str, path: str, label: str) -> dcc.Link | html.A:
+    permission = security().registry.pages.get(path)
+    if permission is not None and permits(permission):
+        return dcc.Link(label, id=ids.nav(name), href=path, className="nav-link")
+    # callbacks write to every link's place, so an empty one stands where the role has none
+    return html.A(id=ids.nav(name), hidden=True)

@@ -44,3 +44,11 @@ def unreadable(reason: str) -> html.Div:
 def missing(title: str, reason: str) -> html.Div:
     """Something that this portfolio does not have, and why."""
     return notice(title, reason)
+
+
+def not_permitted(role: str) -> html.Div:
+    """The user's role may not see the page."""
+    return notice(
+        "Not permitted",
+        f"Your role ({role}) does not show this page. An administrator can give you another role.",
+    )

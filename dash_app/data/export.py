@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -11,8 +11,6 @@ from credit_risk_assets.config.tables import LOAN_HISTORY, LOANS, RISK_CATEGORIE
 from dash_app.data.cube import read_cube
 from dash_app.data.filters import Filters
 from dash_app.data.lake import Snapshot
-
-log = logging.getLogger(__name__)
 
 HIGH_RISK = RISK_CATEGORIES[2:]
 LEFT_OUT = frozenset({"customer_id", "tape_kind"})
@@ -61,11 +59,21 @@ def escape_cell(text: str) -> str:
     return f"'{text}" if text and risky else text
 
 
-def stream_csv(snapshot: Snapshot, filters: Filters) -> Iterator[bytes]:
-    """The filtered loans as CSV, piece by piece, the header first.
+@dataclass
+class Tally:
+    """How many rows have been sent, and whether they are all."""
 
-    Everything that can fail for want of a table fails before the first piece: raises `LakeError`.
+    rows: int = 0
+    complete: bool = False
+
+
+def stream_csv(snapshot: Snapshot, filters: Filters, tally: Tally | None = None) -> Iterator[bytes]:
+    """The filtered loans as CSV, piece by piece, the header first; `tally` counts the rows on the way.
+
+    Everything that can fail for want of a table or a permission fails before the first piece: raises `LakeError`.
     """
+    snapshot.need_loan_rows()
+    tally = tally or Tally()
     table, month = loan_table(snapshot, filters)
     columns = export_columns(snapshot, table)
     predicate = filters.predicate()
@@ -77,10 +85,9 @@ def stream_csv(snapshot: Snapshot, filters: Filters) -> Iterator[bytes]:
         read = list(dict.fromkeys([*columns, "as_of_month"]))
     empty = snapshot.scan(table).select(columns).limit(0).collect()
     yield escape_formulas(empty).write_csv(include_header=True).encode()
-    rows = 0
     for batch in snapshot.batches(table, read, partitions):
         kept = batch.filter(predicate).select(columns)
         if kept.height:
-            rows += kept.height
+            tally.rows += kept.height
             yield escape_formulas(kept).write_csv(include_header=False).encode()
-    log.info("export table=%s rows=%d filters=%s", table.path, rows, filters.to_query() or "none")
+    tally.complete = True

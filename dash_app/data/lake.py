@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +15,17 @@ import polars as pl
 from deltalake import DeltaTable
 
 from credit_risk_assets.config.tables import TABLES, Table
+from dash_app.security.columns import UNSTATED, ColumnPolicy
 
 T = TypeVar("T")
 
 
 class LakeError(RuntimeError):
     """A table of the lake cannot be read; the message is one line that names the table."""
+
+
+class NotPermittedError(LakeError):
+    """The role of whoever asks may not see single loans."""
 
 
 def table_version(folder: Path) -> int | None:
@@ -63,11 +68,16 @@ class _VersionedCache:
 
 
 class Lake:
-    """The folder of Delta tables of one portfolio."""
+    """The folder of Delta tables of one portfolio, as one role sees it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, policy: ColumnPolicy = UNSTATED, cache: _VersionedCache | None = None) -> None:
         self.root = root
-        self.cache = _VersionedCache()
+        self.policy = policy
+        self.cache = cache or _VersionedCache()
+
+    def seen_by(self, policy: ColumnPolicy) -> Lake:
+        """The same lake and cache under another role's policy."""
+        return Lake(self.root, policy, self.cache)
 
     def versions(self) -> dict[str, int]:
         """The newest version of every table that exists, by path such as `gold/portfolio_cube`."""
@@ -90,6 +100,10 @@ class Snapshot:
         """Whether the table exists."""
         return table.path in self.versions
 
+    def known(self, *tables: Table) -> dict[str, int]:
+        """The versions of those of the tables that exist, as an audit record states them."""
+        return {table.path: self.versions[table.path] for table in tables if self.has(table)}
+
     def token(self, *tables: Table) -> str:
         """A text that changes exactly when one of the tables (all of them by default) gets a new version."""
         return " ".join(f"{t.path}@{self.versions[t.path]}" for t in (tables or TABLES) if self.has(t))
@@ -104,10 +118,29 @@ class Snapshot:
         except Exception as error:
             raise LakeError(f"{table.path}: cannot be opened ({_first_line(error)})") from error
 
+    def _hidden(self, table: Table) -> list[str]:
+        """The table's columns that the role may not see."""
+
+        def names() -> frozenset[str]:
+            return frozenset(field.name for field in self._open(table, without_files=True).schema().fields)
+
+        known = self.lake.cache.get(f"{table.path} schema", self.token(table), names)
+        return sorted(known & self.lake.policy.hidden)
+
+    def need_loan_rows(self) -> None:
+        """Raise `NotPermittedError` where the role may not see single loans."""
+        if not self.lake.policy.loan_rows:
+            raise NotPermittedError("single loans: your role shows portfolios only; ask an admin for the role analyst")
+
     def scan(self, table: Table) -> pl.LazyFrame:
-        """The table as a lazy frame: filters and columns are pushed down to its files."""
+        """The table as a lazy frame, without the columns that the role may not see.
+
+        Filters and columns are pushed down to its files.
+        """
         try:
-            return pl.scan_delta(self._open(table))
+            frame = pl.scan_delta(self._open(table))
+            hidden = self._hidden(table)
+            return frame.drop(hidden) if hidden else frame
         except LakeError:
             raise
         except Exception as error:
@@ -117,8 +150,17 @@ class Snapshot:
         """A whole table in memory, kept while its version stands; for gold tables and logs only."""
         return self.cached(table.path, lambda: _collect(table, self.scan(table)), table)
 
-    def cached(self, name: str, compute: Callable[[], T], *tables: Table) -> T:
-        """What `compute` returns, remembered under `name` while the tables' versions stand."""
+    def cached(self, name: str, compute: Callable[[], T], *tables: Table, reads: Iterable[str] | None = None) -> T:
+        """What `compute` returns, remembered under `name` while the tables' versions stand.
+
+        Where the tables (all of them by default) hold columns that the role may not see, it is remembered apart from
+        what other roles see. `reads` names the columns that are read, so that the rest makes no difference.
+        """
+        hidden = {column for table in (tables or TABLES) if self.has(table) for column in self._hidden(table)}
+        if reads is not None:
+            hidden &= set(reads)
+        if hidden:
+            name = f"{name} without {' '.join(sorted(hidden))}"
         return self.lake.cache.get(name, self.token(*tables), compute)
 
     def rows(self, table: Table) -> int:
@@ -143,6 +185,9 @@ class Snapshot:
 
         `partitions` is a SQL predicate over partition columns and only skips files.
         """
+        hidden = set(columns).intersection(self._hidden(table))
+        if hidden:
+            raise NotPermittedError(f"{table.path}: your role does not show {', '.join(sorted(hidden))}")
         try:
             for batch in self._open(table).scan(columns=columns, predicate=partitions):
                 yield pl.DataFrame(batch)

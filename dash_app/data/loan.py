@@ -52,6 +52,7 @@ class Loan:
 
 def read_loan(snapshot: Snapshot, loan_id: str) -> Loan | None:
     """The loan, or None where silver/loans does not hold it."""
+    snapshot.need_loan_rows()
     rows = snapshot.scan(LOANS).filter(pl.col("loan_id") == loan_id).collect()
     if rows.height == 0:
         return None

@@ -70,6 +70,7 @@ class LoanBlock:
 
 def loan_block(snapshot: Snapshot, request: LoanRequest) -> LoanBlock:
     """The rows of one block; ties in the sort are broken by loan_id, so that blocks never overlap."""
+    snapshot.need_loan_rows()
     frame = _loans(snapshot, request.filters)
     known = set(frame.collect_schema().names())
     predicate = request.filters.predicate() & _quick(request.only, known) & _search(request.search, known)
@@ -95,7 +96,10 @@ def _loans(snapshot: Snapshot, filters: Filters) -> pl.LazyFrame:
     if snapshot.rows(table) <= MEMORY_ROWS:
         tables: tuple[Table, ...] = (table, LOAN_SCORES)
         frame: pl.DataFrame = snapshot.cached(
-            f"loan list {month}", lambda: _joined(snapshot, table, month).collect(), *tables
+            f"loan list {month}",
+            lambda: _joined(snapshot, table, month).collect(),
+            *tables,
+            reads=(*LOAN_COLUMNS, *SCORE_COLUMNS),
         )
         return frame.lazy()
     return _joined(snapshot, table, month)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,7 +16,8 @@ from dash_app.components.aria import aria
 from dash_app.components.filter_bar import filter_controls
 from dash_app.data.cube import Cube, read_cube
 from dash_app.data.filters import Filters
-from dash_app.data.lake import LakeError, Snapshot
+from dash_app.data.lake import LakeError, NotPermittedError, Snapshot
+from dash_app.security.access import current_access
 from dash_app.services import services
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,21 @@ def cube_of(snapshot: Snapshot) -> Cube | None:
         return None
     cube = read_cube(snapshot)
     return cube if cube.tapes else None
+
+
+def audited_filter(snapshot: Snapshot, filters: Filters) -> str:
+    """The view as the audit log keeps it: only values that the data holds, for an address may carry anything."""
+    cube = cube_of(snapshot)
+    regions = [value for value in filters.values("region") if cube and value in cube.regions]
+    quarters = cube.quarters if cube else ()
+    months = [tape.month for tape in cube.tapes] if cube else []
+    plain = replace(
+        filters.with_values("region", regions),
+        as_of=filters.as_of if filters.as_of in months else "",
+        since=filters.since if filters.since in quarters else "",
+        until=filters.until if filters.until in quarters else "",
+    )
+    return plain.to_query()
 
 
 def page(name: str, title: str, body: list[Any], *, filters: Filters | None = None, actions: Any = None) -> html.Div:
@@ -81,6 +98,9 @@ def guarded(render: Callable[[], list[Any]], outputs: int) -> list[Any]:
         return [states.no_lake(), "hidden", *[None] * outputs]
     except NotAvailableError as error:
         return [states.missing(error.title, str(error)), "hidden", *[None] * outputs]
+    except NotPermittedError:
+        access = current_access()
+        return [states.not_permitted(access.role if access else "none"), "hidden", *[None] * outputs]
     except LakeError as error:
         log.warning("page not rendered: %s", error)
         return [states.unreadable(str(error)), "hidden", *[None] * outputs]

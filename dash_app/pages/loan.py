@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from dash import Dash, Input, Output, State, dcc, html
 
-from credit_risk_assets.config.tables import LOAN_SCORES, LOANS
+from credit_risk_assets.config.tables import LOAN_HISTORY, LOAN_SCORES, LOANS
 from dash_app.components import ids, text
 from dash_app.components.aria import aria
 from dash_app.components.cards import stat_card
@@ -16,9 +16,12 @@ from dash_app.components.stamp import stamp
 from dash_app.components.table import Column, table
 from dash_app.data.loan import COMPARED, Loan, Month, payment_months, read_loan
 from dash_app.pages.frame import NotAvailableError, guarded, needed_cube, page
+from dash_app.security.access import record, security
+from dash_app.security.roles import Permission
 from dash_app.services import services
 
 PATH_TEMPLATE, NAME, TITLE = "/loan/<loan_id>", "loan", "Loan"
+PERMISSION = Permission.VIEW_LOAN
 ASKED = "loan-id"
 CODES = {
     **{"0": ("on time", "good"), "1": ("30 to 59 days past due", "late-1"), "2": ("60 to 89 days past due", "late-2")},
@@ -116,6 +119,12 @@ def _render(loan_id: str) -> list[Any]:
     snapshot = app.lake.snapshot()
     needed_cube(snapshot)
     loan = read_loan(snapshot, loan_id)
+    record(
+        "loan_view",
+        loan=security().audit.fingerprint(loan_id),
+        rows=int(loan is not None),
+        versions=snapshot.known(LOANS, LOAN_HISTORY, LOAN_SCORES),
+    )
     if loan is None:
         raise NotAvailableError(
             "No such loan", f"silver/loans holds no loan {loan_id!r}; search for it on the Loans page."

@@ -16,12 +16,15 @@ from dash_app.components.stamp import stamp
 from dash_app.data.export import loan_table
 from dash_app.data.filters import Filters
 from dash_app.data.lake import LakeError, Snapshot
-from dash_app.data.loans import LoanRequest, loan_block
-from dash_app.pages.frame import cube_of, filters_from, guarded, needed_cube, page
+from dash_app.data.loans import LOAN_COLUMNS, SCORE_COLUMNS, LoanRequest, loan_block
+from dash_app.pages.frame import audited_filter, cube_of, filters_from, guarded, needed_cube, page
 from dash_app.pages.portfolio import export_links
+from dash_app.security.access import record
+from dash_app.security.roles import Permission
 from dash_app.services import services
 
 PATH, NAME, TITLE = "/loans", "loans", "Loans"
+PERMISSION = Permission.VIEW_LOANS
 GRID, SEARCH, ONLY = "loan-grid", "loan-search", "loan-only"
 
 
@@ -198,10 +201,26 @@ def register(app: Dash) -> None:
         try:
             if cube_of(snapshot) is None:
                 return {"rowData": [], "rowCount": 0}
-            block = loan_block(snapshot, _request(query, search, only, asked))
+            request = _request(query, search, only, asked)
+            block = loan_block(snapshot, request)
         except LakeError:  # the head of the page says what is wrong
             return {"rowData": [], "rowCount": 0}
+        if request.start == 0:  # scrolling on is the same look at the same list
+            _record(snapshot, request, block.total)
         return {"rowData": block.rows, "rowCount": block.total}
+
+
+def _record(snapshot: Snapshot, request: LoanRequest, rows: int) -> None:
+    table, _ = loan_table(snapshot, request.filters)
+    record(
+        "loan_list",
+        filter=audited_filter(snapshot, request.filters),
+        only=request.only if request.only in ("high", "warning") else None,
+        searched=True if request.search.strip() else None,
+        columns=sorted(name for name in request.columns if name in (*LOAN_COLUMNS, *SCORE_COLUMNS)) or None,
+        versions=snapshot.known(table, LOAN_SCORES),
+        rows=rows,
+    )
 
 
 def _head(request: LoanRequest) -> list[Any]:

@@ -20,9 +20,11 @@ from dash_app.data.lake import Snapshot
 from dash_app.data.model import Performance
 from dash_app.data.quality import newest_as_of
 from dash_app.pages.frame import NotAvailableError, guarded, needed_cube, page
+from dash_app.security.roles import Permission
 from dash_app.services import services
 
 PATH, NAME, TITLE = "/model", "model", "Model"
+PERMISSION = Permission.VIEW_MODEL
 CHARTS = ("discrimination", "ratings", "loss-by-rating", "top-reasons")
 # metric -> label, what it says
 HEADLINES = {

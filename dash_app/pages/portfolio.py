@@ -18,9 +18,12 @@ from dash_app.components.stamp import stamp
 from dash_app.data.filters import Filters
 from dash_app.data.kpis import portfolio_kpis
 from dash_app.pages.frame import filters_from, guarded, needed_cube, page
+from dash_app.security.access import permits
+from dash_app.security.roles import Permission
 from dash_app.services import services
 
 PATH, NAME, TITLE = "/", "portfolio", "Portfolio"
+PERMISSION = Permission.VIEW_PORTFOLIO
 HEAT_MEASURE = "heat-measure"
 CHARTS = (
     "growth",
@@ -37,7 +40,10 @@ EXPORTS = {"export-loans": "/export/loans.csv", "export-high-risk": "/export/hig
 
 
 def export_links() -> list[Any]:
-    """The downloads of the loans in view; their addresses follow the filters."""
+    """The downloads of the loans in view, for those who may have them; their addresses follow the filters."""
+    if not permits(Permission.EXPORT_LOANS):
+        # the filters write to the links' places all the same
+        return [html.A(id=name, hidden=True) for name in EXPORTS]
     return [
         html.A(
             [html.Span(className="icon download"), "High-risk loans"],

@@ -18,9 +18,11 @@ from dash_app.components.stamp import stamp
 from dash_app.components.table import Column, table
 from dash_app.data import quality
 from dash_app.pages.frame import NoLakeError, guarded, page
+from dash_app.security.roles import Permission
 from dash_app.services import services
 
 PATH, NAME, TITLE = "/quality", "quality", "Data quality"
+PERMISSION = Permission.VIEW_QUALITY
 
 
 def layout(**_query: Any) -> html.Div:

@@ -27,7 +27,7 @@ def content_security_policy(script_hashes: Sequence[str]) -> str:
     )
 
 
-def protect(server: Flask, script_hashes: Callable[[], Sequence[str]]) -> None:
+def protect(server: Flask, script_hashes: Callable[[], Sequence[str]], *, https: bool = False) -> None:
     """Put the headers on every response; what depends on the data is never kept by a cache.
 
     Dash adds its last inline script with the first request, so the hashes are asked for with the first page.
@@ -39,6 +39,8 @@ def protect(server: Flask, script_hashes: Callable[[], Sequence[str]]) -> None:
         if not policies and response.mimetype == "text/html":
             policies.append(content_security_policy(script_hashes()))
         response.headers["Content-Security-Policy"] = policies[0] if policies else content_security_policy(())
+        if https:
+            response.headers["Strict-Transport-Security"] = "max-age=31536000"
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Frame-Options"] = "DENY"
         response.headers["Referrer-Policy"] = "same-origin"
