@@ -104,7 +104,11 @@ def test_columns_without_a_source_are_those_the_platform_writes(materializations
         else:
             assert {name for name in bare if not name.startswith("_")} <= {
                 "model_version",
+                "alias",
                 "metric",
+                "kind",
+                "feature",
+                "dimension",
                 "computed_at",
                 "scored_at",
             }

@@ -11,7 +11,7 @@ import polars as pl
 from deltalake import DeltaTable, write_deltalake
 
 from credit_risk_assets.assets.model import PERFORMANCE_SCHEMA, VALIDATION_SCHEMA, validation_rows
-from credit_risk_assets.checks import bronze, gold, history, ingestion, model, scoring, silver
+from credit_risk_assets.checks import bronze, gold, history, ingestion, model, monitoring, scoring, silver
 from credit_risk_assets.checks.framework import Check, CheckedTable, Finding
 from credit_risk_assets.checks.rules import RowRule
 from credit_risk_assets.config import tables
@@ -35,6 +35,7 @@ CHECKED: tuple[CheckedTable, ...] = (
     scoring.SAMPLE_TABLE,
     scoring.SCORES_TABLE,
     scoring.SHADOW_TABLE,
+    *monitoring.TABLES,
     model.MODEL_TABLE,
 )
 """Every table with checks, in the order in which a run measures them."""
@@ -138,10 +139,31 @@ def _seal_broken(lake: Lake) -> None:
     lake.retype(tables.LOAN_TAPE, pl.lit(0.1).alias("pd_12m"))
 
 
+def _moved(kind: str, psi: float) -> Callable[[Lake], None]:
+    """Everything of a kind has the stability index given."""
+    value = pl.when(pl.col("kind") == kind).then(psi).otherwise(pl.col("psi")).alias("psi")
+    return lambda lake: lake.change(tables.FEATURE_DRIFT, value)
+
+
+def _at_all(value: pl.Expr, name: str, *, dimension: str = "all") -> pl.Expr:
+    """A value on the rows of all loans together, or of a division, where the outcome is known."""
+    rows = (pl.col("dimension") == dimension) & pl.col("matured")
+    return pl.when(rows).then(value).otherwise(pl.col(name)).alias(name)
+
+
+def _whole(value: pl.Expr, name: str) -> Callable[[Lake], None]:
+    return lambda lake: lake.change(tables.MODEL_MONITORING, _at_all(value, name))
+
+
+def _segments(value: pl.Expr, name: str) -> Callable[[Lake], None]:
+    return lambda lake: lake.change(tables.MODEL_MONITORING, _at_all(value, name, dimension="risk_rating"))
+
+
 _B, _S, _H = tables.LOAN_TAPE, tables.LOANS, tables.LOAN_HISTORY
 _LOG, _REJECTED = tables.INGESTION_LOG, tables.REJECTED_RECORDS
 _K, _C = tables.PORTFOLIO_KPIS, tables.PORTFOLIO_CUBE
 _D, _SCORES = tables.DEVELOPMENT_SAMPLE, tables.LOAN_SCORES
+_F, _M = tables.FEATURE_DRIFT, tables.MODEL_MONITORING
 _STRANGER = "f" * 64
 
 DAMAGE: tuple[Damage, ...] = (
@@ -310,6 +332,41 @@ DAMAGE: tuple[Damage, ...] = (
         scoring.SHADOW_ONCE,
         "shadow scores by the champion",
         _all(tables.CHALLENGER_SCORES, pl.lit("1").alias("model_version")),
+    ),
+    Damage(monitoring.CHAMPION_MEASURED, "a row twice", lambda lake: lake.repeat_first(_F)),
+    Damage(
+        monitoring.CHAMPION_MEASURED, "a version that scored no loan", _all(_F, pl.lit("99").alias("model_version"))
+    ),
+    Damage(monitoring.CHAMPION_MEASURED, "drift of last year alone", _all(_F, pl.lit(EARLIER).alias("period"))),
+    Damage(monitoring.SCORE_STABLE, "a PSI of the score of 0.15", _moved("score", 0.15)),
+    Damage(monitoring.SCORE_SHIFTED, "a PSI of the score of 0.3", _moved("score", 0.3)),
+    Damage(monitoring.FEATURES_STABLE, "a PSI of each feature of 0.15", _moved("feature", 0.15)),
+    Damage(monitoring.SEGMENTS_STABLE, "a PSI of each division of 0.15", _moved("segment", 0.15)),
+    Damage(monitoring.SEGMENTS_TIE, "loans of a segment left out", _segments(pl.col("loans") - 1, "loans")),
+    Damage(monitoring.SEGMENTS_TIE, "a default in no segment", _whole(pl.col("defaults") + 1, "defaults")),
+    Damage(monitoring.RATE_FITS, "a mean PD a tenth too high", _whole(pl.col("mean_pd") * 1.1, "mean_pd")),
+    Damage(monitoring.RATE_BROKEN, "a mean PD a third too low", _whole(pl.col("mean_pd") * 0.67, "mean_pd")),
+    Damage(monitoring.CALIBRATION_STEADY, "an ECE of 0.05", _whole(pl.lit(0.05), "ece")),
+    Damage(
+        monitoring.CALIBRATION_STEADY,
+        "a calibration slope of 0.6",
+        lambda lake: lake.change(
+            _M,
+            _at_all(pl.lit(0.6), "calibration_slope"),
+            _at_all(pl.lit(0.5), "slope_lower"),
+            _at_all(pl.lit(0.7), "slope_upper"),
+        ),
+    ),
+    Damage(
+        monitoring.RANKING_STEADY,
+        "an AUC that falls from 0.90 to 0.80",
+        _all(
+            _M,
+            *[
+                pl.when(pl.col("observation_date") == EARLIER).then(pl.lit(value)).otherwise(pl.col(name)).alias(name)
+                for name, value in (("auc", 0.80), ("auc_lower", 0.78), ("auc_upper", 0.82))
+            ],
+        ),
     ),
 )
 
