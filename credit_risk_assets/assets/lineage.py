@@ -9,6 +9,7 @@ import dagster as dg
 
 from credit_risk_assets.assets.landing import LANDING_KEY
 from credit_risk_assets.config.tables import (
+    CHALLENGER_SCORES,
     DEVELOPMENT_SAMPLE,
     FEATURE_DRIFT,
     INGESTION_LOG,
@@ -18,6 +19,7 @@ from credit_risk_assets.config.tables import (
     LOANS,
     MODEL_MONITORING,
     MODEL_PERFORMANCE,
+    MODEL_VALIDATION,
     PORTFOLIO_CUBE,
     PORTFOLIO_KPIS,
     REJECTED_RECORDS,
@@ -149,6 +151,10 @@ def _performance(column: str) -> list[Source]:
     return []
 
 
+def _validation(column: str) -> list[Source]:
+    return _performance(column) if column in ("value", "lower", "upper") else []
+
+
 def _present_and_past(columns: Iterable[str]) -> list[Source]:
     """Columns of the loans at every date that monitoring looks at."""
     wanted = sorted(set(columns))
@@ -194,11 +200,13 @@ _SOURCES: dict[str, Callable[[str], list[Source]]] = {
     PORTFOLIO_KPIS.path: _kpis,
     DEVELOPMENT_SAMPLE.path: _sample,
     LOAN_SCORES.path: _scores,
+    CHALLENGER_SCORES.path: _scores,
     MODEL_PERFORMANCE.path: _performance,
+    MODEL_VALIDATION.path: _validation,
     FEATURE_DRIFT.path: _drift,
     MODEL_MONITORING.path: _monitoring,
 }
-"""The ingestion log and the register of checks are written by the platform itself: their columns have no source."""
+"""The ingestion log, the register of checks and that of decisions are the platform's own: they have no source."""
 
 
 def column_lineage(table: Table, columns: Sequence[str]) -> dg.TableColumnLineage:

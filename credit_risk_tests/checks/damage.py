@@ -493,6 +493,64 @@ def record_evidence(lakehouse: Lakehouse, evidence: Evidence) -> None:
         lakehouse.append(table, lakehouse.session.createDataFrame(rows, schema))
 
 
+def monitored() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of gold/feature_drift and gold/model_monitoring of a sound champion: dates in and out of training."""
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    drift = [
+        {
+            "model_version": "1",
+            "period": NEWEST,
+            "kind": kind,
+            "feature": feature,
+            "reference_rows": 10_000,
+            "rows": 10_000,
+            "psi": 0.01,
+            "expected": 0.0018,
+            "critical": 0.0034,
+            "bins": 10,
+            "gaps_then": 0.0,
+            "gaps_now": 0.0,
+            "drifted": False,
+            "computed_at": now,
+        }
+        for kind, feature in (
+            ("score", "pd_12m"),
+            ("feature", "credit_utilization"),
+            ("feature", "current_dpd"),
+            ("segment", "risk_rating"),
+        )
+    ]
+    quality = {"auc": 0.87, "auc_lower": 0.86, "auc_upper": 0.88, "ece": 0.004, "ece_critical": 0.009}
+    quality |= {"calibration_slope": 1.02, "slope_lower": 0.96, "slope_upper": 1.08, "calibration_intercept": 0.03}
+    realised = []
+    for day, matured in ((date(2023, 10, 31), True), (date(2024, 10, 31), True), (EARLIER, True), (NEWEST, False)):
+        for dimension, segment, loans, defaults in (
+            ("all", "all", 10_000, 500),
+            ("risk_rating", "Low", 8_000, 100),
+            ("risk_rating", "High", 2_000, 400),
+        ):
+            rate = defaults / loans
+            outcome = {"defaults": defaults, "observed_rate": rate, "lower": rate * 0.95, "upper": rate * 1.05}
+            row = {
+                "model_version": "1",
+                "alias": "champion",
+                "observation_date": day,
+                "in_training": day == date(2023, 10, 31),
+                "matured": matured,
+                "dimension": dimension,
+                "segment": segment,
+                "loans": loans,
+                "share": loans / 10_000,
+                "reference_share": loans / 10_000,
+                "mean_pd": rate * 1.01,
+                "computed_at": now,
+                **({**outcome, "pd_to_observed": 1.01} if matured else {}),
+                **(quality if matured and dimension == "all" else {}),
+            }
+            realised.append(row)
+    return drift, realised
+
+
 def model_findings(
     change: Callable[[Evidence], Evidence] = lambda evidence: evidence,
     *,
