@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from credit_risk_assets.assets import bronze, gold, landing, maintenance, model, quality, silver
+from credit_risk_assets.assets import bronze, gold, landing, maintenance, model, monitoring, quality, silver
 from credit_risk_assets.assets.freshness import with_freshness
 from credit_risk_assets.automation.jobs import JOBS
 from credit_risk_assets.automation.schedules import build_schedules
@@ -15,6 +15,7 @@ from credit_risk_assets.automation.sensors import build_sensors
 from credit_risk_assets.checks import bronze as bronze_checks
 from credit_risk_assets.checks import gold as gold_checks
 from credit_risk_assets.checks import model as model_checks
+from credit_risk_assets.checks import monitoring as monitoring_checks
 from credit_risk_assets.checks import silver as silver_checks
 from credit_risk_assets.config.settings import Settings, load_settings
 from credit_risk_assets.resources.mlflow import mlflow_resource
@@ -31,6 +32,7 @@ ASSETS = (
     model.champion_model,
     model.loan_scores,
     model.challenger_scores,
+    monitoring.monitoring_tables,
     quality.quality_results,
     maintenance.compacted_files,
     maintenance.vacuumed_files,
@@ -56,6 +58,7 @@ def build_defs(
             gold_checks.sample_checks,
             gold_checks.score_checks,
             model_checks.model_checks,
+            monitoring_checks.monitoring_checks,
         ],
         jobs=list(JOBS),
         schedules=build_schedules(settings),

@@ -38,6 +38,8 @@ KEYS: dict[str, list[str]] = {
     tables.DEVELOPMENT_SAMPLE.path: ["loan_id", "observation_date"],
     tables.LOAN_SCORES.path: ["loan_id"],
     tables.MODEL_PERFORMANCE.path: ["data_set", "metric"],
+    tables.FEATURE_DRIFT.path: ["period", "kind", "feature"],
+    tables.MODEL_MONITORING.path: ["alias", "observation_date", "dimension", "segment"],
     tables.QUALITY_RESULTS.path: ["run_id", "asset", "check_name"],
 }
 # What a run stamps on its rows: when and by which run, never what.

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from credit_risk_assets.config.settings import ModelSettings, Settings
+from credit_risk_assets.config.settings import ModelSettings, MonitoringSettings, Settings
 from credit_risk_assets.config.tables import (
     CHALLENGER_SCORES,
     DEVELOPMENT_SAMPLE,
+    FEATURE_DRIFT,
     INGESTION_LOG,
     LOAN_HISTORY,
     LOAN_SCORES,
     LOANS,
+    MODEL_MONITORING,
     MODEL_PERFORMANCE,
     MODEL_VALIDATION,
     PORTFOLIO_CUBE,
@@ -27,7 +29,13 @@ from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.registry import champion_of, decisions, newest_of
 
 SILVER = "silver"
-CODE = {PORTFOLIO_KPIS.path: 1, DEVELOPMENT_SAMPLE.path: 1, MODEL_PERFORMANCE.path: 2, LOAN_SCORES.path: 2}
+CODE = {
+    PORTFOLIO_KPIS.path: 1,
+    DEVELOPMENT_SAMPLE.path: 1,
+    MODEL_PERFORMANCE.path: 2,
+    LOAN_SCORES.path: 2,
+    MODEL_MONITORING.path: 1,
+}
 """Raised when a derivation changes, so that its table is computed again from the same inputs."""
 
 
@@ -104,6 +112,25 @@ def shadow_inputs(lake: LakeLog) -> dict[str, Any] | None:
     return {**moving, "challenger": challenger or "", "code": CODE[LOAN_SCORES.path]}
 
 
+def monitoring_inputs(lake: LakeLog, settings: MonitoringSettings) -> dict[str, Any] | None:
+    """What drift and realised rates are computed from: the loans, the full tapes, and the versions followed.
+
+    None where no version is in force.
+    """
+    scores, shadow = score_inputs(lake), shadow_inputs(lake)
+    if scores is None or shadow is None:
+        return None
+    digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
+    return {
+        **_versions(lake, DEVELOPMENT_SAMPLE, LOANS),
+        "full tapes": sample_inputs(lake, [])["full tapes"],
+        "champion": scores["champion"],
+        "challenger": shadow["challenger"],
+        "settings": digest,
+        "code": CODE[MODEL_MONITORING.path],
+    }
+
+
 def sample_suffices(lake: LakeLog, settings: ModelSettings) -> str | None:
     """Why no model can be trained on the sample, in one line, or None where one can."""
     rows = lake.row_count(DEVELOPMENT_SAMPLE)
@@ -124,6 +151,12 @@ def stale_scores(lake: LakeLog) -> list[str]:
     return [table.path for table, found in wanted.items() if found is not None and lake.inputs(table) != found]
 
 
+def stale_monitoring(lake: LakeLog, settings: MonitoringSettings) -> list[str]:
+    """The monitoring tables that loans, champion or challenger have left behind; none where no version is in force."""
+    wanted = monitoring_inputs(lake, settings)
+    return [table.path for table in (FEATURE_DRIFT, MODEL_MONITORING) if wanted and lake.inputs(table) != wanted]
+
+
 def stale_tables(lake: LakeLog, settings: Settings) -> list[str]:
     """The tables that the next run has to bring up to date, with the landing folder's new files first."""
     files = waiting_files(settings, known_contents(lake))
@@ -142,4 +175,5 @@ def stale_tables(lake: LakeLog, settings: Settings) -> list[str]:
         inputs = model_inputs(lake, settings.model)
         stale += [table.path for table in (MODEL_PERFORMANCE, MODEL_VALIDATION) if lake.inputs(table) != inputs]
         stale += stale_scores(lake)
+        stale += stale_monitoring(lake, settings.monitoring)
     return stale

@@ -9,13 +9,17 @@ import dagster as dg
 
 from credit_risk_assets.assets.landing import LANDING_KEY
 from credit_risk_assets.config.tables import (
+    CHALLENGER_SCORES,
     DEVELOPMENT_SAMPLE,
+    FEATURE_DRIFT,
     INGESTION_LOG,
     LOAN_HISTORY,
     LOAN_SCORES,
     LOAN_TAPE,
     LOANS,
+    MODEL_MONITORING,
     MODEL_PERFORMANCE,
+    MODEL_VALIDATION,
     PORTFOLIO_CUBE,
     PORTFOLIO_KPIS,
     REJECTED_RECORDS,
@@ -33,7 +37,8 @@ from credit_risk_assets.credit.portfolio import (
     ON_BOOK_SQL,
     SEGMENTS,
 )
-from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE, OUTCOME_MONTHS
+from credit_risk_assets.modelling.realised import SILVER_DIMENSIONS
+from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE, OUTCOME_MONTHS, PERFORMING_SQL
 from credit_risk_assets.modelling.score import REASON_COLUMNS
 from credit_risk_assets.tape import contract
 
@@ -146,6 +151,46 @@ def _performance(column: str) -> list[Source]:
     return []
 
 
+def _validation(column: str) -> list[Source]:
+    return _performance(column) if column in ("value", "lower", "upper") else []
+
+
+def _present_and_past(columns: Iterable[str]) -> list[Source]:
+    """Columns of the loans at every date that monitoring looks at."""
+    wanted = sorted(set(columns))
+    return [source for table in (DEVELOPMENT_SAMPLE, LOAN_HISTORY, LOANS) for source in _of(table, wanted)]
+
+
+def _drift(column: str) -> list[Source]:
+    if column == "model_version":
+        return _of(LOAN_SCORES, ["model_version"])
+    if column == "period":
+        return [
+            *_of(DEVELOPMENT_SAMPLE, [OBSERVATION_DATE]),
+            *_of(LOAN_HISTORY, ["as_of_date"]),
+            *_of(LOANS, ["as_of_date"]),
+        ]
+    if column in ("reference_rows", "rows"):
+        return _present_and_past(columns_of(PERFORMING_SQL))
+    if column in ("psi", "expected", "critical", "bins", "gaps_then", "gaps_now", "drifted"):
+        return _present_and_past({*_features_of_the_model(), *SILVER_DIMENSIONS})
+    return []
+
+
+def _monitoring(column: str) -> list[Source]:
+    if column in ("observation_date", "in_training", "matured"):
+        return _drift("period")
+    if column in ("loans", "share", "reference_share"):
+        return _drift("rows")
+    if column in ("segment", "mean_pd"):
+        return _drift("psi")
+    if column in ("defaults", "observed_rate", "lower", "upper"):
+        return _of(DEVELOPMENT_SAMPLE, [LABEL])
+    if column in ("model_version", "alias", "dimension", "computed_at"):
+        return []
+    return _of(DEVELOPMENT_SAMPLE, {*_features_of_the_model(), LABEL})
+
+
 _SOURCES: dict[str, Callable[[str], list[Source]]] = {
     LOAN_TAPE.path: _loan_tape,
     REJECTED_RECORDS.path: _rejected,
@@ -155,9 +200,13 @@ _SOURCES: dict[str, Callable[[str], list[Source]]] = {
     PORTFOLIO_KPIS.path: _kpis,
     DEVELOPMENT_SAMPLE.path: _sample,
     LOAN_SCORES.path: _scores,
+    CHALLENGER_SCORES.path: _scores,
     MODEL_PERFORMANCE.path: _performance,
+    MODEL_VALIDATION.path: _validation,
+    FEATURE_DRIFT.path: _drift,
+    MODEL_MONITORING.path: _monitoring,
 }
-"""The ingestion log and the register of checks are written by the platform itself: their columns have no source."""
+"""The ingestion log, the register of checks and that of decisions are the platform's own: they have no source."""
 
 
 def column_lineage(table: Table, columns: Sequence[str]) -> dg.TableColumnLineage:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import dagster as dg
 
-from credit_risk_assets.config.tables import CHALLENGER_SCORES, LOAN_SCORES, QUALITY_RESULTS, TABLES, Cadence, Table
+from credit_risk_assets.config.tables import (
+    CHALLENGER_SCORES,
+    FEATURE_DRIFT,
+    LOAN_SCORES,
+    MODEL_MONITORING,
+    QUALITY_RESULTS,
+    TABLES,
+    Cadence,
+    Table,
+)
 
 MODEL_KEY = dg.AssetKey(["default_model"])
 CHAMPION_KEY = dg.AssetKey(["champion_model"])
@@ -22,6 +31,7 @@ LAKE = _cadence("lake")
 PORTFOLIO = _cadence("gold")
 MODEL = _cadence("model") | dg.AssetSelection.assets(MODEL_KEY, CHAMPION_KEY)
 SCORES = _selection(LOAN_SCORES, CHALLENGER_SCORES)
+MONITORING = _selection(FEATURE_DRIFT, MODEL_MONITORING)
 RESULTS = _selection(QUALITY_RESULTS)
 
 main_job = dg.define_asset_job(
@@ -37,12 +47,12 @@ lake_job = dg.define_asset_job(
 gold_job = dg.define_asset_job(
     "refresh_gold",
     selection=PORTFOLIO | RESULTS,
-    description="Key figures, cube and scores from silver as it stands.",
+    description="Key figures, cube, scores and monitoring from silver as it stands.",
 )
 model_job = dg.define_asset_job(
     "train_model",
-    selection=MODEL | SCORES | RESULTS,
-    description="Development sample, default model, its performance, and the scores of its champion.",
+    selection=MODEL | SCORES | MONITORING | RESULTS,
+    description="Development sample, default model, its performance, the scores of its champion, and how well it fits.",
 )
 maintenance_job = dg.define_asset_job(
     "maintain_lake",

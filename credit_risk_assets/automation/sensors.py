@@ -9,7 +9,7 @@ from credit_risk_assets.assets.inputs import score_inputs, shadow_inputs, stale_
 from credit_risk_assets.automation.check_alerts import CheckWatch, check_alerts
 from credit_risk_assets.automation.failures import failure_alert, will_be_retried
 from credit_risk_assets.automation.jobs import gold_job, main_job, model_job
-from credit_risk_assets.automation.model_watch import drift_key, newest_model
+from credit_risk_assets.automation.model_watch import newest_model, retraining
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, QUALITY_RESULTS
 from credit_risk_assets.resources.ingestion import known_contents, waiting_files
@@ -82,7 +82,10 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         job=model_job,
         minimum_interval_seconds=settings.schedules.watch_interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="One alert for each model version outside its limits; trains again, once, when a tape has drifted.",
+        description=(
+            "One alert for each model version outside its limits; trains again, once a full tape, when loans or scores "
+            "have drifted or predictions do not come true."
+        ),
     )
     def model_performance(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         lake = LakeLog(settings.lake)
@@ -96,10 +99,18 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
             judged, alert = found
             if alert:
                 send_alert(alert, settings.alerts)
-        drift = drift_key(lake)
-        requests = [dg.RunRequest(run_key=drift, tags={"reason": "drift"})] if drift else []
-        skipped = None if requests else f"model version {judged}; the newest tape shows no drift"
-        cursor = json.dumps({**now, "model_version": judged})
+        wanted = retraining(lake)
+        told: dict[str, list[str]] = seen.get("told", {})
+        requests = []
+        if wanted:
+            before = told.get(wanted.key, [])
+            for name in sorted(set(wanted.reasons) - set(before)):
+                send_alert(wanted.reasons[name], settings.alerts)
+            told = {wanted.key: sorted({*before, *wanted.reasons})}
+            # Dagster starts one run a key: each set of full tapes asks for one training, whatever fails on it.
+            requests = [dg.RunRequest(run_key=wanted.key, tags={"reason": ", ".join(wanted.reasons)})]
+        skipped = None if requests else f"model version {judged}: no drift, and predictions come true"
+        cursor = json.dumps({**now, "model_version": judged, "told": told})
         return dg.SensorResult(run_requests=requests, skip_reason=skipped, cursor=cursor)
 
     @dg.sensor(

@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from credit_risk_assets.checks.rules import count_where
 from credit_risk_assets.config.tables import RISK_CATEGORIES
 from credit_risk_assets.credit.delinquency import BUCKET_UPPER_DPD
+from credit_risk_assets.modelling.bins import Binned, edge_bins, word_bins
 from credit_risk_assets.modelling.monitor import critical_value, stability_index
 from credit_risk_assets.tape import contract
-
-
-@dataclass(frozen=True)
-class Binned:
-    """A column in fixed bins, each a Spark SQL condition; a gap falls in none of them."""
-
-    column: str
-    conditions: tuple[str, ...]
-
-    @property
-    def figures(self) -> dict[str, str]:
-        """The aggregates that count each bin, by the names that `stability` reads."""
-        return {
-            f"bin_{self.column}_{number}": count_where(condition) for number, condition in enumerate(self.conditions)
-        }
-
-
-def _edges(column: str, edges: Sequence[float]) -> Binned:
-    """Bins `(… a], (a b], … (z …)`."""
-    first, last = f"{column} <= {edges[0]:g}", f"{column} > {edges[-1]:g}"
-    between = [f"{column} > {a:g} and {column} <= {b:g}" for a, b in itertools.pairwise(edges)]
-    return Binned(column, (first, *between, last))
-
-
-def _values(column: str, values: Sequence[str]) -> Binned:
-    return Binned(column, tuple(f"{column} = '{value}'" for value in values))
-
 
 _MONEY = [round(10 ** (step / 4), -1) for step in range(10, 29)]
 """Four bins a power of ten from 320 to 10,000,000: money of any currency has its own few of them."""
 
 BINNED: tuple[Binned, ...] = (
-    _edges("credit_score", (579, 619, 659, 699, 739, 799)),
-    _edges("credit_utilization", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5)),
-    _edges("current_dpd", BUCKET_UPPER_DPD),
-    _edges("interest_rate", (3, 6, 9, 12, 15, 18, 21, 25, 30)),
-    _edges("term_months", (12, 24, 36, 48, 60, 84, 120, 180, 240)),
-    _edges("annual_income", _MONEY),
-    _edges("loan_amount", _MONEY),
-    _edges("outstanding_balance", (0, *_MONEY)),
-    _values("loan_purpose", contract.LOAN_PURPOSES),
-    _values("loan_status", contract.LOAN_STATUSES),
-    _values("risk_category", RISK_CATEGORIES),
+    edge_bins("credit_score", (579, 619, 659, 699, 739, 799)),
+    edge_bins("credit_utilization", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5)),
+    edge_bins("current_dpd", BUCKET_UPPER_DPD),
+    edge_bins("interest_rate", (3, 6, 9, 12, 15, 18, 21, 25, 30)),
+    edge_bins("term_months", (12, 24, 36, 48, 60, 84, 120, 180, 240)),
+    edge_bins("annual_income", _MONEY),
+    edge_bins("loan_amount", _MONEY),
+    edge_bins("outstanding_balance", (0, *_MONEY)),
+    word_bins("loan_purpose", contract.LOAN_PURPOSES),
+    word_bins("loan_status", contract.LOAN_STATUSES),
+    word_bins("risk_category", RISK_CATEGORIES),
 )
 GAPS = tuple(column.name for column in contract.COLUMNS)
 

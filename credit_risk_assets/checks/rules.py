@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from credit_risk_assets.checks.framework import EXAMPLES, NEVER_SHOWN, Check, Finding, Row, counted
 from credit_risk_assets.config.tables import INGESTION_LOG
+from credit_risk_assets.modelling.bins import count_where
 from credit_risk_assets.resources.lakehouse import Lakehouse
 
 _PLACE = ("loan_id", "as_of_date", "observation_date", "_source_file", "_source_sha256", "_row_number")
@@ -33,11 +34,6 @@ class RowRule:
     def about(self) -> str:
         """The columns as one name."""
         return ", ".join(self.columns)
-
-
-def count_where(condition: str) -> str:
-    """Spark SQL that counts the rows a condition holds for; a null condition counts none."""
-    return f"count(case when {condition} then 1 end)"
 
 
 def aggregates(frame: DataFrame, figures: Mapping[str, str], by: Sequence[str] = ()) -> pl.DataFrame:

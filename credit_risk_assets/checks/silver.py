@@ -15,10 +15,11 @@ from credit_risk_assets.checks.framework import (
     tied,
     warn_of,
 )
-from credit_risk_assets.checks.rules import RowRule, aggregates, count_where, example_rows, rule_counts, rule_findings
+from credit_risk_assets.checks.rules import RowRule, aggregates, example_rows, rule_counts, rule_findings
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import LOAN_TAPE, LOANS, RISK_CATEGORIES
 from credit_risk_assets.credit.portfolio import ON_BOOK_SQL
+from credit_risk_assets.modelling.bins import count_where
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 

@@ -107,6 +107,19 @@ class ModelSettings(_Section):
         return bounds
 
 
+class MonitoringSettings(_Section):
+    """From where on a model in use has drifted or is no longer calibrated."""
+
+    maximum_psi: float = Field(0.10, gt=0)
+    shifted_psi: float = Field(0.25, gt=0)
+    maximum_pd_error: float = Field(0.05, gt=0)
+    broken_pd_error: float = Field(0.20, gt=0)
+    maximum_ece: float = Field(0.03, gt=0, le=1)
+    maximum_slope_error: float = Field(0.20, gt=0)
+    maximum_auc_drop: float = Field(0.03, gt=0, le=1)
+    sample_loans: int = Field(1_000_000, ge=10_000)
+
+
 class MlflowSettings(_Section):
     """Where runs and models are tracked; SQLite under the home where left empty."""
 
@@ -207,6 +220,7 @@ class Settings(BaseSettings):
     privacy: PrivacySettings = PrivacySettings()
     quality: QualitySettings = QualitySettings()
     model: ModelSettings = ModelSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     mlflow: MlflowSettings = MlflowSettings()
     schedules: ScheduleSettings = ScheduleSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()

@@ -119,6 +119,60 @@ MODEL_DECISIONS = Table(
         "run_id": "Dagster run that decided; empty for a person.",
     },
 )
+FEATURE_DRIFT = Table(
+    "gold",
+    "feature_drift",
+    "One row per feature of the champion, its score or a segment, and period after its development: how far it moved.",
+    columns={
+        "model_version": "Version of the champion, whose development loans are the reference.",
+        "period": "As-of date of the loans that are compared: a full tape's, or the newest state's.",
+        "kind": "feature (what the model reads), score (its PD) or segment (how the loans are divided).",
+        "feature": "Name of the feature, pd_12m, or the segments' name such as loan_purpose.",
+        "reference_rows": "Performing loans of the observation dates that trained the champion.",
+        "rows": "Performing loans of the period.",
+        "psi": "Population stability index between both, gaps being a bin of their own.",
+        "expected": "Mean of the index where nothing has moved, for these numbers of loans.",
+        "critical": "What the index passes in one case of twenty where nothing has moved.",
+        "bins": "Bins that hold loans.",
+        "gaps_then": "Share of the reference without a value.",
+        "gaps_now": "Share of the period without a value.",
+        "drifted": "Whether the index passes the critical value and the setting monitoring.maximum_psi.",
+        "computed_at": "When it was measured (UTC).",
+    },
+)
+MODEL_MONITORING = Table(
+    "gold",
+    "model_monitoring",
+    "One row per followed model version, observation date and segment: predicted beside realised default rates.",
+    columns={
+        "model_version": "Version of the model in MLflow.",
+        "alias": "champion or challenger.",
+        "observation_date": "Day the loans are looked at.",
+        "in_training": "Whether loans of that date trained the version, so that its figures flatter it.",
+        "matured": "Whether the twelve months after it have passed, so that the outcome is known.",
+        "dimension": "What the segment divides by: all, risk_rating, loan_purpose, score_band or risk_category.",
+        "segment": "The segment.",
+        "loans": "Performing loans measured.",
+        "share": "Their share of the date's loans.",
+        "reference_share": "The segment's share of the loans that trained the version.",
+        "mean_pd": "Mean of the version's PDs.",
+        "defaults": "Loans that defaulted in the twelve months; empty until the outcome is known, as all that follows.",
+        "observed_rate": "Realised default rate.",
+        "lower": "Lower end of its 95 % Jeffreys interval.",
+        "upper": "Upper end of its 95 % Jeffreys interval.",
+        "pd_to_observed": "Mean PD over realised rate.",
+        "auc": "Area under the ROC curve; with all loans alone, as the columns after it.",
+        "auc_lower": "Lower end of its 95 % interval (DeLong).",
+        "auc_upper": "Upper end of its 95 % interval (DeLong).",
+        "ece": "Expected calibration error over ten bins of equal count.",
+        "ece_critical": "What the error passes in one case of twenty where every PD is right.",
+        "calibration_slope": "Slope of the outcome's log-odds on the predicted ones; 1 is perfect.",
+        "slope_lower": "Lower end of its 95 % interval.",
+        "slope_upper": "Upper end of its 95 % interval.",
+        "calibration_intercept": "Intercept of the same line; 0 is perfect.",
+        "computed_at": "When it was measured (UTC).",
+    },
+)
 # Every job closes the register of check results, so it is as fresh as the most frequent one.
 QUALITY_RESULTS = Table("gold", "quality_results", "One row per asset check and run.", cadence="lake")
 
@@ -136,6 +190,8 @@ TABLES: tuple[Table, ...] = (
     MODEL_PERFORMANCE,
     MODEL_VALIDATION,
     MODEL_DECISIONS,
+    FEATURE_DRIFT,
+    MODEL_MONITORING,
     QUALITY_RESULTS,
 )
 

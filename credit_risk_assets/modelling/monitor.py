@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from credit_risk_assets.modelling.bins import BINS, counts_between, quantile_edges
 from credit_risk_assets.modelling.errors import ModelDataError
 
-BINS = 10
 _HALF = 0.5
 
 
@@ -53,25 +53,18 @@ def critical_value(bins: int, first_rows: int, second_rows: int, level: float = 
     return (bins - 1) * scale, float(chi2.ppf(level, bins - 1)) * scale
 
 
-def edges_of(reference: NDArray[np.floating], bins: int = BINS) -> NDArray[np.floating]:
-    """The rising values that part the reference into bins of about equal count; fewer where many values are equal."""
-    known = reference[~np.isnan(reference)]
-    if not len(known):
+def edges_of(reference: NDArray[np.floating], bins: int = BINS) -> NDArray[np.float64]:
+    """The rising values that part the reference into bins `(a b]` of about equal count (see `quantile_edges`)."""
+    edges = quantile_edges(reference, bins)
+    if not len(edges):
         raise ModelDataError("PSI: a sample holds no values")
-    edges: NDArray[np.floating] = np.unique(np.quantile(known, np.arange(1, bins) / bins))
     return edges
 
 
 def drift(reference: NDArray[np.floating], recent: NDArray[np.floating], bins: int = BINS) -> Drift:
     """PSI of a number over equal-count bins of the reference; gaps are a bin of their own."""
     edges = edges_of(reference, bins)
-
-    def counts(values: NDArray[np.floating]) -> NDArray[np.int64]:
-        places = np.searchsorted(edges, values, side="right")
-        places[np.isnan(values)] = len(edges) + 1
-        return np.bincount(places, minlength=len(edges) + 2)
-
-    return _drift(counts(reference), counts(recent))
+    return drift_of_counts(counts_between(reference, edges), counts_between(recent, edges))
 
 
 def drift_of_groups(reference: NDArray[np.object_], recent: NDArray[np.object_]) -> Drift:
@@ -79,13 +72,16 @@ def drift_of_groups(reference: NDArray[np.object_], recent: NDArray[np.object_])
     both = np.concatenate((reference, recent)).astype(str)
     names, places = np.unique(both, return_inverse=True)
     first = np.bincount(places[: len(reference)], minlength=len(names))
-    return _drift(first, np.bincount(places[len(reference) :], minlength=len(names)))
+    return drift_of_counts(first, np.bincount(places[len(reference) :], minlength=len(names)))
 
 
-def _drift(first: NDArray[np.int64], second: NDArray[np.int64]) -> Drift:
+def drift_of_counts(reference: Sequence[int] | NDArray[np.int64], recent: Sequence[int] | NDArray[np.int64]) -> Drift:
+    """PSI between two samples counted in the same bins; bins that both leave empty do not count."""
+    first, second = np.asarray(reference), np.asarray(recent)
     rows, recent_rows = int(first.sum()), int(second.sum())
     if not rows or not recent_rows:
         raise ModelDataError("PSI: a sample holds no values")
     used = (first + second) > 0
-    expected, critical = critical_value(max(int(used.sum()), 2), rows, recent_rows)
-    return Drift(stability_index(first[used].tolist(), second[used].tolist()), expected, critical, int(used.sum()))
+    bins = int(used.sum())
+    expected, critical = critical_value(max(bins, 2), rows, recent_rows)
+    return Drift(stability_index(first[used].tolist(), second[used].tolist()), expected, critical, bins)

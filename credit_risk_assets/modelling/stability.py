@@ -8,6 +8,7 @@ import numpy as np
 
 from credit_risk_assets.config.tables import RISK_RATINGS
 from credit_risk_assets.credit.rating import risk_rating, score_points
+from credit_risk_assets.modelling.bins import counts_between
 from credit_risk_assets.modelling.figures import Figure
 from credit_risk_assets.modelling.frames import is_text, numbers
 from credit_risk_assets.modelling.groups import group_names, held_out_rows, tested_rows
@@ -63,10 +64,9 @@ def _shares(before: np.ndarray, after: np.ndarray) -> list[Figure]:
     edges = edges_of(before)
     figures = []
     for metric, values in (("development_share", before), ("test_share", after)):
-        counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
-        for place, count in enumerate(counts):
+        for place, count in enumerate(counts_between(values, edges)[:-1]):
             low = f"{edges[place - 1]:.0f}" if place else ""
             high = f"{edges[place]:.0f}" if place < len(edges) else ""
-            item = f"{low} to {high}" if low and high else f"below {high}" if high else f"{low} and above"
+            item = f"{low} to {high}" if low and high else f"up to {high}" if high else f"above {low}"
             figures.append(Figure(STABILITY, SCORE, item, metric, float(count) / len(values), position=float(place)))
     return figures

@@ -341,3 +341,62 @@ def test_one_drift_asks_for_one_training(platform: Platform, tape: Tape, sent: l
         drift(platform, "r5", passed=True)
         assert asked() == []
     assert platform.lake_log.row_count(INGESTION_LOG) == 3
+
+
+def judged(platform: Platform, run: str, **verdicts: tuple[str, str, bool]) -> None:
+    """Record evaluations: check name -> its asset, its severity, whether it passed."""
+    lakehouse, now = platform.lakehouse, datetime.now(UTC)
+    rows = []
+    for name, (asset, severity, passed) in verdicts.items():
+        row = {"run_id": run, "evaluated_at": now, "asset": asset, "check_name": name, "severity": severity}
+        row |= {"passed": passed, "observed": f"{name} seen in {run}", "expected": "less"}
+        rows.append(tuple(row.get(column) for column in RESULTS_SCHEMA.names))
+    lakehouse.append(QUALITY_RESULTS, lakehouse.session.createDataFrame(rows, RESULTS_SCHEMA))
+
+
+def test_drift_and_broken_predictions_ask_for_one_training_a_tape_and_are_told_once_each(
+    platform: Platform, tape: Tape, sent: list[Alert]
+) -> None:
+    settings, drifted, realised = platform.settings, "gold/feature_drift", "gold/model_monitoring"
+    tape("a.csv", [{}])
+    assert run_job(platform, "refresh_lake").success
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor: str | None = None
+
+        def asked() -> list[tuple[str | None, str]]:
+            nonlocal cursor
+            result = tick(settings, instance, "model_performance", cursor)
+            cursor = result.cursor
+            return [(request.run_key, request.tags["reason"]) for request in result.run_requests or []]
+
+        judged(platform, "r1", score_stable=(drifted, "WARN", True), segments_tie=(realised, "ERROR", False))
+        assert asked() == []
+        assert sent == []
+        judged(platform, "r2", features_stable=(drifted, "WARN", False))
+        ((first, reason),) = asked()
+        assert reason == "gold/feature_drift features_stable"
+        assert [(alert.title, alert.severity) for alert in sent] == [("training asked for: features_stable", "WARN")]
+        assert sent[0].text == "gold/feature_drift features_stable: features_stable seen in r2: expected less"
+        judged(
+            platform,
+            "r3",
+            features_stable=(drifted, "WARN", False),
+            realised_rate_not_off=(realised, "ERROR", False),
+        )
+        ((again, reason),) = asked()
+        assert again == first
+        assert reason == "gold/feature_drift features_stable, gold/model_monitoring realised_rate_not_off"
+        assert [(alert.title, alert.severity) for alert in sent[1:]] == [
+            ("training asked for: realised_rate_not_off", "ERROR")
+        ]
+        judged(platform, "r4", features_stable=(drifted, "WARN", True), realised_rate_not_off=(realised, "ERROR", True))
+        assert asked() == []
+        judged(platform, "r5", features_stable=(drifted, "WARN", False))
+        assert [key for key, _ in asked()] == [first]
+        assert len(sent) == 2
+        tape("b.csv", [{"as_of_date": "2026-11-20"}])
+        assert run_job(platform, "refresh_lake").success
+        judged(platform, "r6", features_stable=(drifted, "WARN", False))
+        ((second, _),) = asked()
+        assert second != first
+        assert len(sent) == 3

@@ -11,7 +11,7 @@ import polars as pl
 from deltalake import DeltaTable, write_deltalake
 
 from credit_risk_assets.assets.model import PERFORMANCE_SCHEMA, VALIDATION_SCHEMA, validation_rows
-from credit_risk_assets.checks import bronze, gold, history, ingestion, model, scoring, silver
+from credit_risk_assets.checks import bronze, gold, history, ingestion, model, monitoring, scoring, silver
 from credit_risk_assets.checks.framework import Check, CheckedTable, Finding
 from credit_risk_assets.checks.rules import RowRule
 from credit_risk_assets.config import tables
@@ -35,6 +35,7 @@ CHECKED: tuple[CheckedTable, ...] = (
     scoring.SAMPLE_TABLE,
     scoring.SCORES_TABLE,
     scoring.SHADOW_TABLE,
+    *monitoring.TABLES,
     model.MODEL_TABLE,
 )
 """Every table with checks, in the order in which a run measures them."""
@@ -138,10 +139,31 @@ def _seal_broken(lake: Lake) -> None:
     lake.retype(tables.LOAN_TAPE, pl.lit(0.1).alias("pd_12m"))
 
 
+def _moved(kind: str, psi: float) -> Callable[[Lake], None]:
+    """Everything of a kind has the stability index given."""
+    value = pl.when(pl.col("kind") == kind).then(psi).otherwise(pl.col("psi")).alias("psi")
+    return lambda lake: lake.change(tables.FEATURE_DRIFT, value)
+
+
+def _at_all(value: pl.Expr, name: str, *, dimension: str = "all") -> pl.Expr:
+    """A value on the rows of all loans together, or of a division, where the outcome is known."""
+    rows = (pl.col("dimension") == dimension) & pl.col("matured")
+    return pl.when(rows).then(value).otherwise(pl.col(name)).alias(name)
+
+
+def _whole(value: pl.Expr, name: str) -> Callable[[Lake], None]:
+    return lambda lake: lake.change(tables.MODEL_MONITORING, _at_all(value, name))
+
+
+def _segments(value: pl.Expr, name: str) -> Callable[[Lake], None]:
+    return lambda lake: lake.change(tables.MODEL_MONITORING, _at_all(value, name, dimension="risk_rating"))
+
+
 _B, _S, _H = tables.LOAN_TAPE, tables.LOANS, tables.LOAN_HISTORY
 _LOG, _REJECTED = tables.INGESTION_LOG, tables.REJECTED_RECORDS
 _K, _C = tables.PORTFOLIO_KPIS, tables.PORTFOLIO_CUBE
 _D, _SCORES = tables.DEVELOPMENT_SAMPLE, tables.LOAN_SCORES
+_F, _M = tables.FEATURE_DRIFT, tables.MODEL_MONITORING
 _STRANGER = "f" * 64
 
 DAMAGE: tuple[Damage, ...] = (
@@ -311,6 +333,41 @@ DAMAGE: tuple[Damage, ...] = (
         "shadow scores by the champion",
         _all(tables.CHALLENGER_SCORES, pl.lit("1").alias("model_version")),
     ),
+    Damage(monitoring.CHAMPION_MEASURED, "a row twice", lambda lake: lake.repeat_first(_F)),
+    Damage(
+        monitoring.CHAMPION_MEASURED, "a version that scored no loan", _all(_F, pl.lit("99").alias("model_version"))
+    ),
+    Damage(monitoring.CHAMPION_MEASURED, "drift of last year alone", _all(_F, pl.lit(EARLIER).alias("period"))),
+    Damage(monitoring.SCORE_STABLE, "a PSI of the score of 0.15", _moved("score", 0.15)),
+    Damage(monitoring.SCORE_SHIFTED, "a PSI of the score of 0.3", _moved("score", 0.3)),
+    Damage(monitoring.FEATURES_STABLE, "a PSI of each feature of 0.15", _moved("feature", 0.15)),
+    Damage(monitoring.SEGMENTS_STABLE, "a PSI of each division of 0.15", _moved("segment", 0.15)),
+    Damage(monitoring.SEGMENTS_TIE, "loans of a segment left out", _segments(pl.col("loans") - 1, "loans")),
+    Damage(monitoring.SEGMENTS_TIE, "a default in no segment", _whole(pl.col("defaults") + 1, "defaults")),
+    Damage(monitoring.RATE_FITS, "a mean PD a tenth too high", _whole(pl.col("mean_pd") * 1.1, "mean_pd")),
+    Damage(monitoring.RATE_BROKEN, "a mean PD a third too low", _whole(pl.col("mean_pd") * 0.67, "mean_pd")),
+    Damage(monitoring.CALIBRATION_STEADY, "an ECE of 0.05", _whole(pl.lit(0.05), "ece")),
+    Damage(
+        monitoring.CALIBRATION_STEADY,
+        "a calibration slope of 0.6",
+        lambda lake: lake.change(
+            _M,
+            _at_all(pl.lit(0.6), "calibration_slope"),
+            _at_all(pl.lit(0.5), "slope_lower"),
+            _at_all(pl.lit(0.7), "slope_upper"),
+        ),
+    ),
+    Damage(
+        monitoring.RANKING_STEADY,
+        "an AUC that falls from 0.90 to 0.80",
+        _all(
+            _M,
+            *[
+                pl.when(pl.col("observation_date") == EARLIER).then(pl.lit(value)).otherwise(pl.col(name)).alias(name)
+                for name, value in (("auc", 0.80), ("auc_lower", 0.78), ("auc_upper", 0.82))
+            ],
+        ),
+    ),
 )
 
 
@@ -434,6 +491,64 @@ def record_evidence(lakehouse: Lakehouse, evidence: Evidence) -> None:
     ):
         lakehouse.ensure(table, schema)
         lakehouse.append(table, lakehouse.session.createDataFrame(rows, schema))
+
+
+def monitored() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of gold/feature_drift and gold/model_monitoring of a sound champion: dates in and out of training."""
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    drift = [
+        {
+            "model_version": "1",
+            "period": NEWEST,
+            "kind": kind,
+            "feature": feature,
+            "reference_rows": 10_000,
+            "rows": 10_000,
+            "psi": 0.01,
+            "expected": 0.0018,
+            "critical": 0.0034,
+            "bins": 10,
+            "gaps_then": 0.0,
+            "gaps_now": 0.0,
+            "drifted": False,
+            "computed_at": now,
+        }
+        for kind, feature in (
+            ("score", "pd_12m"),
+            ("feature", "credit_utilization"),
+            ("feature", "current_dpd"),
+            ("segment", "risk_rating"),
+        )
+    ]
+    quality = {"auc": 0.87, "auc_lower": 0.86, "auc_upper": 0.88, "ece": 0.004, "ece_critical": 0.009}
+    quality |= {"calibration_slope": 1.02, "slope_lower": 0.96, "slope_upper": 1.08, "calibration_intercept": 0.03}
+    realised = []
+    for day, matured in ((date(2023, 10, 31), True), (date(2024, 10, 31), True), (EARLIER, True), (NEWEST, False)):
+        for dimension, segment, loans, defaults in (
+            ("all", "all", 10_000, 500),
+            ("risk_rating", "Low", 8_000, 100),
+            ("risk_rating", "High", 2_000, 400),
+        ):
+            rate = defaults / loans
+            outcome = {"defaults": defaults, "observed_rate": rate, "lower": rate * 0.95, "upper": rate * 1.05}
+            row = {
+                "model_version": "1",
+                "alias": "champion",
+                "observation_date": day,
+                "in_training": day == date(2023, 10, 31),
+                "matured": matured,
+                "dimension": dimension,
+                "segment": segment,
+                "loans": loans,
+                "share": loans / 10_000,
+                "reference_share": loans / 10_000,
+                "mean_pd": rate * 1.01,
+                "computed_at": now,
+                **({**outcome, "pd_to_observed": 1.01} if matured else {}),
+                **(quality if matured and dimension == "all" else {}),
+            }
+            realised.append(row)
+    return drift, realised
 
 
 def model_findings(

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
+from credit_risk_assets.assets.monitoring import DRIFT_SCHEMA, MONITORING_SCHEMA
 from credit_risk_assets.checks import bronze, history, silver
 from credit_risk_assets.checks.framework import CheckedTable, CheckError, Finding, layer_checks
 from credit_risk_assets.config import tables
@@ -35,6 +36,7 @@ from credit_risk_tests.checks.damage import (
     Damage,
     Lake,
     model_findings,
+    monitored,
     proofs,
     record_evidence,
     sound_evidence,
@@ -98,6 +100,10 @@ def _score(platform: Platform) -> None:
     record_evidence(lakehouse, sound_evidence("1", champion=None))
     record(lakehouse, "1", REGISTERED, None, by=GATE, reasons="")
     record(lakehouse, "1", PROMOTED, "1", by=GATE, reasons="")
+    schemas = {tables.FEATURE_DRIFT: DRIFT_SCHEMA, tables.MODEL_MONITORING: MONITORING_SCHEMA}
+    for (table, schema), found in zip(schemas.items(), monitored(), strict=True):
+        rows = [tuple(row.get(name) for name in schema.names) for row in found]
+        lakehouse.append(table, lakehouse.session.createDataFrame(rows, schema))
 
 
 @pytest.fixture
