@@ -7,13 +7,26 @@ from typing import Any
 
 import dagster as dg
 
-from credit_risk_assets.assets import bronze, gold, landing, maintenance, model, monitoring, quality, silver
+from credit_risk_assets.assets import (
+    bronze,
+    delinquency,
+    gold,
+    impairment,
+    landing,
+    maintenance,
+    model,
+    monitoring,
+    quality,
+    silver,
+)
 from credit_risk_assets.assets.freshness import with_freshness
 from credit_risk_assets.automation.jobs import JOBS
 from credit_risk_assets.automation.schedules import build_schedules
 from credit_risk_assets.automation.sensors import build_sensors
 from credit_risk_assets.checks import bronze as bronze_checks
+from credit_risk_assets.checks import delinquency as delinquency_checks
 from credit_risk_assets.checks import gold as gold_checks
+from credit_risk_assets.checks import impairment as impairment_checks
 from credit_risk_assets.checks import model as model_checks
 from credit_risk_assets.checks import monitoring as monitoring_checks
 from credit_risk_assets.checks import silver as silver_checks
@@ -28,10 +41,12 @@ ASSETS = (
     silver.loans,
     gold.portfolio_tables,
     gold.development_sample,
+    delinquency.delinquency_tables,
     model.default_model,
     model.champion_model,
     model.loan_scores,
     model.challenger_scores,
+    impairment.expected_credit_loss,
     monitoring.monitoring_tables,
     quality.quality_results,
     maintenance.compacted_files,
@@ -57,6 +72,8 @@ def build_defs(
             gold_checks.portfolio_checks,
             gold_checks.sample_checks,
             gold_checks.score_checks,
+            delinquency_checks.delinquency_checks,
+            impairment_checks.ecl_checks,
             model_checks.model_checks,
             monitoring_checks.monitoring_checks,
         ],

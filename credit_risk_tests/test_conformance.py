@@ -40,6 +40,10 @@ KEYS: dict[str, list[str]] = {
     tables.MODEL_PERFORMANCE.path: ["data_set", "metric"],
     tables.FEATURE_DRIFT.path: ["period", "kind", "feature"],
     tables.MODEL_MONITORING.path: ["alias", "observation_date", "dimension", "segment"],
+    tables.VINTAGE_CURVES.path: ["origination_quarter", "loan_purpose", "months_on_book"],
+    tables.ROLL_RATES.path: ["month", "loan_purpose", "from_bucket", "to_bucket"],
+    tables.RATING_MIGRATION.path: ["from_date", "loan_purpose", "from_state", "to_state"],
+    tables.EXPECTED_CREDIT_LOSS.path: ["loan_id"],
     tables.QUALITY_RESULTS.path: ["run_id", "asset", "check_name"],
 }
 # What a run stamps on its rows: when and by which run, never what.

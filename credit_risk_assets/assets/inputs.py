@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from credit_risk_assets.config.settings import ModelSettings, MonitoringSettings, Settings
+from credit_risk_assets.config.settings import EclSettings, ModelSettings, MonitoringSettings, Settings
 from credit_risk_assets.config.tables import (
     CHALLENGER_SCORES,
     DEVELOPMENT_SAMPLE,
+    EXPECTED_CREDIT_LOSS,
     FEATURE_DRIFT,
     INGESTION_LOG,
     LOAN_HISTORY,
@@ -21,6 +22,9 @@ from credit_risk_assets.config.tables import (
     MODEL_VALIDATION,
     PORTFOLIO_CUBE,
     PORTFOLIO_KPIS,
+    RATING_MIGRATION,
+    ROLL_RATES,
+    VINTAGE_CURVES,
     Table,
 )
 from credit_risk_assets.resources.commits import IdempotenceKey
@@ -29,12 +33,15 @@ from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.registry import champion_of, decisions, newest_of
 
 SILVER = "silver"
+DELINQUENCY_TABLES = (VINTAGE_CURVES, ROLL_RATES, RATING_MIGRATION)
 CODE = {
     PORTFOLIO_KPIS.path: 1,
     DEVELOPMENT_SAMPLE.path: 1,
     MODEL_PERFORMANCE.path: 2,
     LOAN_SCORES.path: 2,
     MODEL_MONITORING.path: 1,
+    VINTAGE_CURVES.path: 1,
+    EXPECTED_CREDIT_LOSS.path: 1,
 }
 """Raised when a derivation changes, so that its table is computed again from the same inputs."""
 
@@ -75,6 +82,11 @@ def portfolio_inputs(lake: LakeLog) -> dict[str, Any]:
     return {**_versions(lake, LOANS, LOAN_HISTORY), "code": CODE[PORTFOLIO_KPIS.path]}
 
 
+def delinquency_inputs(lake: LakeLog) -> dict[str, Any]:
+    """What vintage curves, roll rates and rating migration are computed from."""
+    return {**_versions(lake, LOANS, LOAN_HISTORY), "code": CODE[VINTAGE_CURVES.path]}
+
+
 def sample_inputs(lake: LakeLog, full_tapes: list[date]) -> dict[str, Any]:
     """What the development sample is computed from: full tapes alone, so that change files leave it as it is."""
     contents = lake.rows(INGESTION_LOG, ["source_sha256", "kind", "rows_accepted"])
@@ -91,6 +103,13 @@ def model_inputs(lake: LakeLog, settings: ModelSettings) -> dict[str, Any]:
     """What the default model is trained from."""
     digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
     return {**_versions(lake, DEVELOPMENT_SAMPLE), "settings": digest, "code": CODE[MODEL_PERFORMANCE.path]}
+
+
+def ecl_inputs(lake: LakeLog, settings: EclSettings) -> dict[str, Any]:
+    """What the expected credit loss is computed from: the loans, their first states, the scores and the scenarios."""
+    digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
+    versions = _versions(lake, LOANS, LOAN_HISTORY, LOAN_SCORES)
+    return {**versions, "settings": digest, "code": CODE[EXPECTED_CREDIT_LOSS.path]}
 
 
 def score_inputs(lake: LakeLog) -> dict[str, Any] | None:
@@ -169,6 +188,8 @@ def stale_tables(lake: LakeLog, settings: Settings) -> list[str]:
         return stale
     inputs = portfolio_inputs(lake)
     stale = [table.path for table in (PORTFOLIO_KPIS, PORTFOLIO_CUBE) if lake.inputs(table) != inputs]
+    inputs = delinquency_inputs(lake)
+    stale += [table.path for table in DELINQUENCY_TABLES if lake.inputs(table) != inputs]
     if not lake.exists(DEVELOPMENT_SAMPLE):
         stale.append(DEVELOPMENT_SAMPLE.path)
     elif sample_suffices(lake, settings.model) is None:
@@ -176,4 +197,7 @@ def stale_tables(lake: LakeLog, settings: Settings) -> list[str]:
         stale += [table.path for table in (MODEL_PERFORMANCE, MODEL_VALIDATION) if lake.inputs(table) != inputs]
         stale += stale_scores(lake)
         stale += stale_monitoring(lake, settings.monitoring)
+    scored = score_inputs(lake) is not None and lake.exists(LOAN_SCORES)
+    if scored and lake.inputs(EXPECTED_CREDIT_LOSS) != ecl_inputs(lake, settings.ecl):
+        stale.append(EXPECTED_CREDIT_LOSS.path)
     return stale

@@ -8,6 +8,7 @@ from functools import lru_cache
 import dagster as dg
 
 from credit_risk_assets.assets.landing import LANDING_KEY
+from credit_risk_assets.assets.lineage_credit import CREDIT_SOURCES
 from credit_risk_assets.config.tables import (
     CHALLENGER_SCORES,
     DEVELOPMENT_SAMPLE,
@@ -205,6 +206,7 @@ _SOURCES: dict[str, Callable[[str], list[Source]]] = {
     MODEL_VALIDATION.path: _validation,
     FEATURE_DRIFT.path: _drift,
     MODEL_MONITORING.path: _monitoring,
+    **CREDIT_SOURCES,
 }
 """The ingestion log, the register of checks and that of decisions are the platform's own: they have no source."""
 

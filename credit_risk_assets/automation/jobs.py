@@ -6,6 +6,7 @@ import dagster as dg
 
 from credit_risk_assets.config.tables import (
     CHALLENGER_SCORES,
+    EXPECTED_CREDIT_LOSS,
     FEATURE_DRIFT,
     LOAN_SCORES,
     MODEL_MONITORING,
@@ -30,7 +31,7 @@ def _cadence(cadence: Cadence) -> dg.AssetSelection:
 LAKE = _cadence("lake")
 PORTFOLIO = _cadence("gold")
 MODEL = _cadence("model") | dg.AssetSelection.assets(MODEL_KEY, CHAMPION_KEY)
-SCORES = _selection(LOAN_SCORES, CHALLENGER_SCORES)
+SCORES = _selection(LOAN_SCORES, CHALLENGER_SCORES, EXPECTED_CREDIT_LOSS)
 MONITORING = _selection(FEATURE_DRIFT, MODEL_MONITORING)
 RESULTS = _selection(QUALITY_RESULTS)
 
@@ -47,12 +48,12 @@ lake_job = dg.define_asset_job(
 gold_job = dg.define_asset_job(
     "refresh_gold",
     selection=PORTFOLIO | RESULTS,
-    description="Key figures, cube, scores and monitoring from silver as it stands.",
+    description="Key figures, cube, delinquency, scores, expected losses and monitoring from silver as it stands.",
 )
 model_job = dg.define_asset_job(
     "train_model",
     selection=MODEL | SCORES | MONITORING | RESULTS,
-    description="Development sample, default model, its performance, the scores of its champion, and how well it fits.",
+    description="Development sample, default model, its performance, the scores of its champion, losses, and how well it fits.",
 )
 maintenance_job = dg.define_asset_job(
     "maintain_lake",

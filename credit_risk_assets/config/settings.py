@@ -120,6 +120,37 @@ class MonitoringSettings(_Section):
     sample_loans: int = Field(1_000_000, ge=10_000)
 
 
+class ScenarioSettings(_Section):
+    """One economic scenario of the expected credit loss: its probability, and what it does to PD and LGD."""
+
+    weight: float = Field(ge=0, le=1)
+    pd_factor: float = Field(gt=0, le=20)
+    lgd_factor: float = Field(gt=0, le=10)
+
+
+class EclSettings(_Section):
+    """Scenarios of the expected credit loss, and when credit risk has risen significantly (IFRS 9, 5.5.9)."""
+
+    base: ScenarioSettings = ScenarioSettings(weight=0.5, pd_factor=1.0, lgd_factor=1.0)
+    up: ScenarioSettings = ScenarioSettings(weight=0.2, pd_factor=0.8, lgd_factor=0.95)
+    down: ScenarioSettings = ScenarioSettings(weight=0.3, pd_factor=1.4, lgd_factor=1.1)
+    later_hazard: float = Field(1.0, gt=0, le=2)
+    significant_ratio: float = Field(2.0, gt=1)
+    significant_rise: float = Field(0.005, ge=0, le=1)
+
+    @property
+    def scenarios(self) -> tuple[ScenarioSettings, ...]:
+        """Base, upturn and downturn."""
+        return self.base, self.up, self.down
+
+    @model_validator(mode="after")
+    def _weights_sum_to_one(self) -> EclSettings:
+        total = sum(scenario.weight for scenario in self.scenarios)
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"the weights of base, up and down sum to {total:g}: expected 1")
+        return self
+
+
 class MlflowSettings(_Section):
     """Where runs and models are tracked; SQLite under the home where left empty."""
 
@@ -221,6 +252,7 @@ class Settings(BaseSettings):
     quality: QualitySettings = QualitySettings()
     model: ModelSettings = ModelSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    ecl: EclSettings = EclSettings()
     mlflow: MlflowSettings = MlflowSettings()
     schedules: ScheduleSettings = ScheduleSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()

@@ -83,6 +83,77 @@ CHALLENGER_SCORES = Table(
         "scored_at": "When it was scored (UTC).",
     },
 )
+VINTAGE_CURVES = Table(
+    "gold",
+    "vintage_curves",
+    "What became of the loans of each origination quarter, by purpose and months on book.",
+    columns={
+        "origination_quarter": "Calendar quarter of origination, such as 2024-Q1.",
+        "loan_purpose": "What the loans pay for.",
+        "months_on_book": "Calendar months since origination.",
+        "loans": "Loans of the cohort that any tape names, the same at every age.",
+        "loans_unseen": "Of these, loans whose profile does not reach back to their first month.",
+        "loan_amount": "Amount lent to them.",
+        "loans_observed": "Of these, loans whose state at that age is known; closed ones stay known.",
+        "amount_observed": "Amount lent to the loans observed.",
+        "ever_30": "Of the loans observed, those 30 or more days past due, or worse, at that age or before.",
+        "ever_60": "The same for 60 or more days past due.",
+        "ever_90": "The same for 90 or more days past due, collections, repossession and charge-off.",
+        "ever_90_amount": "Amount lent to the loans of ever_90.",
+        "mature": "Whether every loan of the quarter has had the time to reach that age.",
+        "complete": "Whether no loan of the quarter can have closed and left the tapes before the first one.",
+    },
+)
+ROLL_RATES = Table(
+    "gold",
+    "roll_rates",
+    "Loans by delinquency bucket at the start and at the end of each of the newest 36 months, by purpose.",
+    columns={
+        "month": "Calendar month, such as 2026-10.",
+        "loan_purpose": "What the loans pay for.",
+        "from_bucket": "Bucket at the end of the month before; `not observed` in a loan's first month.",
+        "to_bucket": "Bucket at the end of the month.",
+        "loans": "Loans that went from the one to the other.",
+        "balance": "Their balance on the full tape that ends the month; empty in a month without one.",
+    },
+)
+RATING_MIGRATION = Table(
+    "gold",
+    "rating_migration",
+    "Loans and balance by rule-based risk category on one full tape and on the next, by purpose.",
+    columns={
+        "from_date": "As-of date of the earlier full tape.",
+        "to_date": "As-of date of the next one.",
+        "loan_purpose": "What the loans pay for.",
+        "from_state": "Risk category, Default, Paid off or Charged off then; New where that tape lacks the loan.",
+        "to_state": "The same on the later tape; Lost where it lacks a loan that was on book.",
+        "loans": "Loans that went from the one to the other.",
+        "from_balance": "Their balance on book on the earlier tape.",
+        "to_balance": "Their balance on book on the later tape.",
+    },
+)
+EXPECTED_CREDIT_LOSS = Table(
+    "gold",
+    "expected_credit_loss",
+    "One row per loan on book: IFRS 9 stage, default probabilities, LGD, exposure and expected credit loss.",
+    ("stage",),
+    columns={
+        "loan_id": "Identifier of the loan, stable over tapes.",
+        "as_of_date": "Day of the loan's present state.",
+        "stage": "1 performing, 2 credit risk risen significantly, 3 in default.",
+        "significant_increase": "Why the loan is not in stage 1: in default, 30 days past due or PD has risen.",
+        "pd_12m": "Probability of default within twelve months by the model; 1 for a loan in default.",
+        "pd_lifetime": "Probability of default over the remaining term; 1 for a loan in default.",
+        "pd_initial": "Twelve-month PD at the first tape that names the loan, carried back by the rule-based PD.",
+        "lgd": "Share of the exposure lost at default.",
+        "ead": "Exposure at default now: the balance.",
+        "horizon_months": "Months over which the lifetime loss runs; 0 for a loan in default.",
+        "expected_loss_12m": "PD x LGD x EAD over twelve months: no scenario, no discount.",
+        "ecl_12m": "Expected credit loss of the next twelve months, discounted, weighted over scenarios.",
+        "ecl_lifetime": "The same over the remaining term.",
+        "ecl": "Loss allowance: ecl_12m in stage 1, ecl_lifetime in stages 2 and 3.",
+    },
+)
 MODEL_PERFORMANCE = Table(
     "gold", "model_performance", "One row per model version, data set and metric.", cadence="model"
 )
@@ -192,12 +263,32 @@ TABLES: tuple[Table, ...] = (
     MODEL_DECISIONS,
     FEATURE_DRIFT,
     MODEL_MONITORING,
+    VINTAGE_CURVES,
+    ROLL_RATES,
+    RATING_MIGRATION,
+    EXPECTED_CREDIT_LOSS,
     QUALITY_RESULTS,
 )
 
 RISK_CATEGORIES = ("Low", "Medium", "High", "Very High")
 RISK_RATINGS = ("Very Low", "Low", "Medium", "High", "Very High")
 DPD_BUCKETS = ("0", "1-29", "30-59", "60-89", "90-119", "120-179", "180+")
+ROLL_BUCKETS = (
+    "current",
+    "30-59",
+    "60-89",
+    "90-119",
+    "120-149",
+    "150-179",
+    "180+",
+    "collections or charge-off",
+    "closed",
+    "not observed",
+)
+"""Buckets of a payment-history profile; the first seven are days past due, `current` up to 29."""
+MIGRATION_STATES = (*RISK_CATEGORIES, "Default", "Charged off", "Paid off", "New", "Lost")
+STAGES = (1, 2, 3)
+SIGNIFICANT_INCREASES = ("in default", "30 days past due", "PD has risen")
 SCORE_BANDS = ("300-579", "580-619", "620-659", "660-699", "700-739", "740-799", "800-900", "unknown")
 
 MODEL_NAME = "credit_default"

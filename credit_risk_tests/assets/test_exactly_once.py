@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 COMPARED = [
     table
     for table in tables.TABLES
-    if table not in (tables.QUALITY_RESULTS, tables.LOAN_SCORES, tables.MODEL_PERFORMANCE)
+    if table not in (tables.QUALITY_RESULTS, tables.LOAN_SCORES, tables.MODEL_PERFORMANCE, tables.EXPECTED_CREDIT_LOSS)
 ]
 OWN_TO_A_RUN = {"_ingested_at", "_run_id", "started_at", "finished_at", "run_id", "table_version"}
 

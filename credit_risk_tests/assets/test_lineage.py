@@ -13,6 +13,7 @@ from credit_risk_assets.assets.columns import EXTRA_COLUMN
 from credit_risk_assets.assets.landing import LANDING_KEY, loan_tapes
 from credit_risk_assets.config.tables import (
     DEVELOPMENT_SAMPLE,
+    EXPECTED_CREDIT_LOSS,
     INGESTION_LOG,
     LOAN_HISTORY,
     LOAN_SCORES,
@@ -21,13 +22,16 @@ from credit_risk_assets.config.tables import (
     MODEL_DECISIONS,
     PORTFOLIO_KPIS,
     QUALITY_RESULTS,
+    ROLL_RATES,
     TABLES,
+    VINTAGE_CURVES,
     Table,
 )
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.tape.simulate import simulate
 from credit_risk_tests.conftest import AS_OF, make_settings, run_job
 
+TAPE_KIND = ("silver/loan_history", "tape_kind")
 EXTRAS = {"branch_code": "Z1", "default_12m": "9"}
 """Columns beyond the contract; one is called as silver calls a column of its own."""
 
@@ -166,6 +170,18 @@ def test_columns_without_a_source_are_those_the_platform_writes(materializations
             {("silver/loan_history", name) for name in ("payment_history_profile", "loan_id", "as_of_date")},
         ),
         (LOAN_SCORES, "model_version", {("gold/model_performance", "model_version")}),
+        (VINTAGE_CURVES, "loan_amount", {("silver/loans", "loan_amount")}),
+        (ROLL_RATES, "month", {("silver/loans", "as_of_date"), ("silver/loan_history", "as_of_date"), TAPE_KIND}),
+        (
+            EXPECTED_CREDIT_LOSS,
+            "pd_initial",
+            {
+                ("gold/loan_scores", "pd_12m"),
+                ("silver/loans", "pd_proxy"),
+                ("silver/loan_history", "pd_proxy"),
+                ("silver/loan_history", "as_of_date"),
+            },
+        ),
     ],
 )
 def test_a_column_comes_from_what_computes_it(

@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
+from credit_risk_assets.assets.inputs import stale_tables
 from credit_risk_assets.automation.jobs import CHAMPION_KEY, MODEL_KEY
 from credit_risk_assets.config import tables
+from credit_risk_assets.config.settings import EclSettings
 from credit_risk_assets.resources.landing import land
 from credit_risk_assets.resources.mlflow import version_tags
 from credit_risk_assets.resources.platform import Platform
@@ -142,6 +144,66 @@ def test_each_loan_on_book_has_one_score_and_one_in_default_scores_one(finished:
     assert set(defaulted["pd_12m"]) == {1.0}
     assert set(defaulted["risk_rating"]) == {"Very High"}
     assert set(scores["model_version"]) == {"1"}
+
+
+def test_each_loan_on_book_has_one_expected_credit_loss_of_its_stage(finished: Finished) -> None:
+    book = on_book(table_rows(finished.platform, tables.LOANS))
+    losses = table_rows(finished.platform, tables.EXPECTED_CREDIT_LOSS)
+    assert sorted(losses["loan_id"]) == sorted(book["loan_id"])
+    assert losses["ead"].sum() == pytest.approx(book["outstanding_balance"].sum(), rel=1e-12)
+    assert set(losses["stage"]) == {1, 2, 3}
+    scores = table_rows(finished.platform, tables.LOAN_SCORES).select("loan_id", score="pd_12m")
+    joined = losses.join(book, "loan_id").join(scores, "loan_id")
+    assert (joined["pd_12m"] == joined["score"]).all()
+    assert (joined["expected_loss_12m"] == joined["pd_12m"] * joined["lgd_estimate"] * joined["ead"]).all()
+    late = joined.filter(pl.col("current_dpd").is_between(30, 89) & (pl.col("loan_status") == "delinquent"))
+    assert late.height > 0
+    assert set(late["stage"]) == {2}
+    assert set(joined.filter(pl.col("current_dpd") >= 90)["stage"]) == {3}
+    performing = losses.filter(pl.col("stage") == 1)
+    assert (performing["ecl"] == performing["ecl_12m"]).all()
+    risen = joined.filter(pl.col("significant_increase") == "PD has risen")
+    assert risen.height > 0
+    history = table_rows(finished.platform, tables.LOAN_HISTORY)
+    first = history.sort("as_of_date").group_by("loan_id").first().select("loan_id", first_proxy="pd_proxy")
+    compared = risen.join(first, "loan_id")
+    assert (compared["pd_proxy"] > compared["first_proxy"]).all()
+
+
+def test_delinquency_ties_with_silver(finished: Finished) -> None:
+    loans = table_rows(finished.platform, tables.LOANS)
+    curves = table_rows(finished.platform, tables.VINTAGE_CURVES)
+    assert curves.filter(pl.col("months_on_book") == 0)["loans"].sum() == loans.height
+    quarter = loans.filter(pl.col("origination_quarter") == "2024-Q4")
+    # Position 1 is the newest month: the oldest late code of a loan that ever was 90 days late, from the end.
+    bad = quarter.filter(pl.col("payment_history_profile").str.contains("[3-6GHJKL]"))
+    oldest = bad["payment_history_profile"].str.replace("[^3-6GHJKL]*$", "").str.len_chars().cast(pl.Int32)
+    ages = bad["months_on_book"] + 1 - oldest
+    point = curves.filter(
+        pl.col("origination_quarter") == "2024-Q4", pl.col("months_on_book") == 18, pl.col("mature"), pl.col("complete")
+    )
+    assert point["loans_observed"].sum() == quarter.height
+    assert point["ever_90"].sum() == ages.filter(ages <= 18).len() > 0
+    rolls = table_rows(finished.platform, tables.ROLL_RATES)
+    newest = rolls.filter(pl.col("month") == "2026-10")
+    taped = loans.filter(pl.col("as_of_date") == pl.col("as_of_date").max())
+    assert newest["loans"].sum() == taped.height
+    late = newest.filter(pl.col("to_bucket") == "60-89")["loans"].sum()
+    assert late == taped.filter(pl.col("payment_history_profile").str.starts_with("2")).height > 0
+    assert newest["balance"].sum() == pytest.approx(taped["outstanding_balance"].sum(), rel=1e-12)
+    assert rolls["month"].n_unique() == 36
+    moves = table_rows(finished.platform, tables.RATING_MIGRATION)
+    end = moves.filter(pl.col("to_date") == pl.col("to_date").max())
+    assert end["to_balance"].sum() == pytest.approx(on_book(loans)["outstanding_balance"].sum(), rel=1e-12)
+    booked = end.filter(pl.col("to_state").is_in([*tables.RISK_CATEGORIES, "Default"]))
+    assert booked["loans"].sum() == on_book(taped).height
+
+
+def test_other_scenarios_make_the_expected_credit_loss_stale_and_nothing_else(finished: Finished) -> None:
+    settings = finished.platform.settings
+    other = settings.model_copy(update={"ecl": EclSettings(significant_ratio=3)})
+    assert stale_tables(finished.platform.lake_log, settings) == []
+    assert stale_tables(finished.platform.lake_log, other) == [tables.EXPECTED_CREDIT_LOSS.path]
 
 
 def test_the_model_is_registered_tested_out_of_time_and_no_leak(finished: Finished) -> None:

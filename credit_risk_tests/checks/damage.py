@@ -11,7 +11,18 @@ import polars as pl
 from deltalake import DeltaTable, write_deltalake
 
 from credit_risk_assets.assets.model import PERFORMANCE_SCHEMA, VALIDATION_SCHEMA, validation_rows
-from credit_risk_assets.checks import bronze, gold, history, ingestion, model, monitoring, scoring, silver
+from credit_risk_assets.checks import (
+    bronze,
+    delinquency,
+    gold,
+    history,
+    impairment,
+    ingestion,
+    model,
+    monitoring,
+    scoring,
+    silver,
+)
 from credit_risk_assets.checks.framework import Check, CheckedTable, Finding
 from credit_risk_assets.checks.rules import RowRule
 from credit_risk_assets.config import tables
@@ -32,9 +43,11 @@ CHECKED: tuple[CheckedTable, ...] = (
     silver.HISTORY_TABLE,
     silver.LOANS_TABLE,
     *gold.PORTFOLIO_TABLES,
+    *delinquency.DELINQUENCY_TABLES,
     scoring.SAMPLE_TABLE,
     scoring.SCORES_TABLE,
     scoring.SHADOW_TABLE,
+    impairment.ECL_TABLE,
     *monitoring.TABLES,
     model.MODEL_TABLE,
 )
@@ -135,6 +148,10 @@ def _book_elsewhere(lake: Lake) -> None:
     lake.change(tables.LOAN_TAPE, _first("_source_sha256", pl.lit(other)))
 
 
+def _leave_out(table: Table, rows: pl.Expr) -> Callable[[Lake], None]:
+    return lambda lake: lake.replace(table, lake.rows(table).filter(~rows))
+
+
 def _seal_broken(lake: Lake) -> None:
     lake.retype(tables.LOAN_TAPE, pl.lit(0.1).alias("pd_12m"))
 
@@ -164,6 +181,8 @@ _LOG, _REJECTED = tables.INGESTION_LOG, tables.REJECTED_RECORDS
 _K, _C = tables.PORTFOLIO_KPIS, tables.PORTFOLIO_CUBE
 _D, _SCORES = tables.DEVELOPMENT_SAMPLE, tables.LOAN_SCORES
 _F, _M = tables.FEATURE_DRIFT, tables.MODEL_MONITORING
+_V, _R, _E = tables.VINTAGE_CURVES, tables.ROLL_RATES, tables.EXPECTED_CREDIT_LOSS
+_MOVES = tables.RATING_MIGRATION
 _STRANGER = "f" * 64
 
 DAMAGE: tuple[Damage, ...] = (
@@ -308,6 +327,41 @@ DAMAGE: tuple[Damage, ...] = (
     ),
     Damage(gold.CUBE_SEGMENTS, "a segment twice", lambda lake: lake.repeat_first(_C)),
     Damage(gold.CUBE_MEASURES, "a negative sum of days", _set(_C, "dpd_days", -1.0)),
+    Damage(delinquency.COHORTS_TIE, "a loan more in each cohort", _all(_V, pl.col("loans") + 1)),
+    Damage(delinquency.COHORTS_TIE, "a millionth more lent", _all(_V, pl.col("loan_amount") * 1.000001)),
+    Damage(delinquency.AGES_ONCE, "an age twice", lambda lake: lake.repeat_first(_V)),
+    Damage(delinquency.AGES_ONCE, "an age left out", _leave_out(_V, pl.col("months_on_book") == 5)),
+    Damage(
+        delinquency.COUNTS_NESTED, "more loans at 60+ than at 30+", _all(_V, (pl.col("ever_30") + 1).alias("ever_60"))
+    ),
+    Damage(delinquency.COUNTS_NESTED, "more loans late than observed", _set(_V, "ever_30", 99)),
+    Damage(
+        delinquency.CURVES_RISE,
+        "late loans forgotten at the last age",
+        _all(
+            _V,
+            *[
+                pl.when(pl.col("months_on_book") == pl.col("months_on_book").max()).then(0).otherwise(name).alias(name)
+                for name in ("ever_30", "ever_60", "ever_90")
+            ],
+        ),
+    ),
+    Damage(delinquency.MONTHS_TIE, "a loan more", _all(_R, _first("loans", pl.col("loans") + 1))),
+    Damage(delinquency.MONTHS_TIE, "a month left out", _leave_out(_R, pl.col("month") == "2026-03")),
+    Damage(delinquency.BALANCES_TIE, "a millionth too much", _all(_R, pl.col("balance") * 1.000001)),
+    Damage(delinquency.BALANCES_TIE, "a balance in every month", _all(_R, pl.col("balance").fill_null(1.0))),
+    Damage(
+        delinquency.MONTHS_CHAIN,
+        "twice the loans in the newest month",
+        _all(_R, (pl.col("loans") * pl.when(pl.col("month") == "2026-10").then(2).otherwise(1)).alias("loans")),
+    ),
+    Damage(delinquency.BUCKETS_ONCE, "a bucket `30+`", _set(_R, "to_bucket", "30+")),
+    Damage(delinquency.BUCKETS_ONCE, "a pair twice", lambda lake: lake.repeat_first(_R)),
+    Damage(delinquency.TAPES_TIE, "a loan more", _all(_MOVES, pl.col("loans") + 1)),
+    Damage(delinquency.TAPES_TIE, "a millionth too much", _all(_MOVES, pl.col("to_balance") * 1.000001)),
+    Damage(delinquency.PAIRS_ONCE, "a pair of states twice", lambda lake: lake.repeat_first(_MOVES)),
+    Damage(delinquency.PAIRS_ONCE, "a category AAA", _set(_MOVES, "to_state", "AAA")),
+    Damage(delinquency.PAIRS_ONCE, "the newest tape left out", _leave_out(_MOVES, pl.col("to_date") == NEWEST)),
     Damage(scoring.SAMPLE_ONCE, "an observation twice", lambda lake: lake.repeat_first(_D)),
     Damage(scoring.SAMPLE_PERFORMING, "an observation at 120 DPD", _set(_D, "current_dpd", 120)),
     Damage(
@@ -332,6 +386,29 @@ DAMAGE: tuple[Damage, ...] = (
         scoring.SHADOW_ONCE,
         "shadow scores by the champion",
         _all(tables.CHALLENGER_SCORES, pl.lit("1").alias("model_version")),
+    ),
+    Damage(impairment.ECL_ONCE, "a loss twice", lambda lake: lake.repeat_first(_E)),
+    Damage(impairment.ECL_ONCE, "a loss less", lambda lake: lake.drop_first(_E)),
+    Damage(impairment.ECL_CURRENT, "a loss of last year", _set(_E, "as_of_date", EARLIER)),
+    Damage(impairment.ECL_CURRENT, "another LGD", _set(_E, "lgd", 0.9)),
+    Damage(impairment.ECL_CURRENT, "scores made anew", _all(_SCORES, pl.col("pd_12m") * 0.9)),
+    Damage(impairment.EXPOSURE_TIES, "a millionth too much", _all(_E, pl.col("ead") * 1.000001)),
+    Damage(impairment.STAGES_FIT, "every loan in stage 1", _all(_E, pl.lit(1, pl.Int32).alias("stage"))),
+    Damage(impairment.STAGES_FIT, "loans 45 days late in stage 1", _all(_S, pl.lit(45).alias("current_dpd"))),
+    Damage(
+        impairment.STAGES_FIT,
+        "no reason for stage 3",
+        _all(_E, pl.lit(None, pl.String).alias("significant_increase")),
+    ),
+    Damage(impairment.LOSS_RANGE, "a year worse than life", _all(_E, pl.col("ecl_12m") + pl.col("ecl_lifetime"))),
+    Damage(impairment.LOSS_RANGE, "a loss below 0", _set(_E, "ecl", -1.0)),
+    Damage(impairment.LOSS_RANGE, "a loss above the exposure", _set(_E, "ecl_lifetime", 1e9)),
+    Damage(impairment.LOSS_RANGE, "a lifetime PD below the year's", _set(_E, "pd_lifetime", 1e-9)),
+    Damage(impairment.LOSS_OF_STAGE, "half the allowance", _all(_E, pl.col("ecl") / 2)),
+    Damage(
+        impairment.COVERAGE_RISES,
+        "nothing set aside for stage 3",
+        _all(_E, pl.when(pl.col("stage") == 3).then(0.0).otherwise("ecl").alias("ecl")),
     ),
     Damage(monitoring.CHAMPION_MEASURED, "a row twice", lambda lake: lake.repeat_first(_F)),
     Damage(
@@ -600,4 +677,6 @@ def row_rules() -> list[RowRule]:
         *scoring.sample_rules(NEWEST),
         *scoring.BOOK_RULES,
         *scoring.SCORE_RULES,
+        *impairment.BOOK_RULES,
+        *impairment.LOSS_RULES,
     ]

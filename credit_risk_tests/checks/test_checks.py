@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
+from credit_risk_assets.assets.impairment import impaired
 from credit_risk_assets.assets.monitoring import DRIFT_SCHEMA, MONITORING_SCHEMA
 from credit_risk_assets.checks import bronze, history, silver
 from credit_risk_assets.checks.framework import CheckedTable, CheckError, Finding, layer_checks
@@ -100,6 +101,7 @@ def _score(platform: Platform) -> None:
     record_evidence(lakehouse, sound_evidence("1", champion=None))
     record(lakehouse, "1", REGISTERED, None, by=GATE, reasons="")
     record(lakehouse, "1", PROMOTED, "1", by=GATE, reasons="")
+    lakehouse.overwrite(tables.EXPECTED_CREDIT_LOSS, impaired(lakehouse, platform.settings.ecl))
     schemas = {tables.FEATURE_DRIFT: DRIFT_SCHEMA, tables.MODEL_MONITORING: MONITORING_SCHEMA}
     for (table, schema), found in zip(schemas.items(), monitored(), strict=True):
         rows = [tuple(row.get(name) for name in schema.names) for row in found]

@@ -32,6 +32,12 @@ def test_the_home_is_absolute_wherever_it_is_named(monkeypatch: pytest.MonkeyPat
         ("CREDIT_RISK__MODEL__DEPTH", "3", "setting model.depth: no such setting"),
         ("CREDIT_RISK__MODLE__MAX_DEPTH", "3", "setting modle: no such section"),
         ("CREDIT_RISK__DASHBOARD__PORT", "99999", "setting dashboard.port: "),
+        (
+            "CREDIT_RISK__ECL__DOWN__WEIGHT",
+            "0.9",
+            "setting ecl: Value error, the weights of base, up and down sum to 1.6",
+        ),
+        ("CREDIT_RISK__ECL__DOWN__WEIGHT", "2", "setting ecl.down.weight: "),
         ("CREDIT_RISK__MODEL__RATING_PD_BOUNDS", "[0.5, 0.1, 0.2, 0.3]", "setting model.rating_pd_bounds: "),
     ],
 )
