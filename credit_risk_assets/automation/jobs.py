@@ -53,7 +53,7 @@ gold_job = dg.define_asset_job(
 model_job = dg.define_asset_job(
     "train_model",
     selection=MODEL | SCORES | MONITORING | RESULTS,
-    description="Development sample, default model, its performance, the scores of its champion, losses, and how well it fits.",
+    description="Development sample, default model, scores and losses by its champion, and how well it fits.",
 )
 maintenance_job = dg.define_asset_job(
     "maintain_lake",
