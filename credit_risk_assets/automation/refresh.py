@@ -21,6 +21,7 @@ from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
 from credit_risk_assets.resources.instance import open_instance
 from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.platform import Platform
+from credit_risk_assets.resources.registry import champion_of, decisions
 from credit_risk_assets.resources.spark import engine_facts
 
 LOGGER = "progress"
@@ -196,13 +197,23 @@ def _print_model(settings: Settings, console: Console) -> None:
         return
     newest = max(rows, key=lambda row: row["computed_at"])["model_version"]
     tested = [r for r in rows if r["model_version"] == newest and r["data_set"].startswith("out_of")]
-    console.print(f"\n[bold]model[/bold] credit_default version {newest}, {tested[0]['data_set'] if tested else ''}")
-    wanted = ("auc", "gini", "ks", "brier", "ece", "mean_pd", "observed_rate", "precision", "recall", "accuracy")
+    if not tested:
+        return
+    champion = champion_of(decisions(LakeLog(settings.lake)))
+    role = "champion" if champion == newest else f"challenger of version {champion}" if champion else "no champion"
+    console.print(f"\n[bold]model[/bold] credit_default version {newest} ({role}), {tested[0]['data_set']}")
     found = {row["metric"]: row for row in tested}
-    parts = []
-    for name in wanted:
-        if name in found:
+
+    def figures(*names: str) -> str:
+        parts = []
+        for name in (name for name in names if name in found):
             row = found[name]
             interval = f" [{row['lower']:.3f}, {row['upper']:.3f}]" if row["lower"] is not None else ""
-            parts.append(f"{name} {row['value']:.3f}{interval}")
-    console.print("  " + "  ".join(parts), markup=False)
+            parts.append(f"{name.partition('_at_')[0]} {row['value']:.3f}{interval}")
+        return "  ".join(parts)
+
+    console.print("  " + figures("auc", "gini", "ks", "brier", "ece", "mean_pd", "observed_rate"), markup=False)
+    at_cost = figures("accuracy", "precision", "recall")
+    console.print(f"  at the cost threshold {found['threshold']['value']:.3f}: {at_cost}", markup=False)
+    at_recall = figures("accuracy_at_recall_70", "precision_at_recall_70")
+    console.print(f"  at recall 0.70: {at_recall}", markup=False)
