@@ -9,6 +9,7 @@ import pytest
 
 from credit_risk_assets.config.settings import Settings
 from credit_risk_tests.dash_app.conftest import PASSWORD, Portfolio, Tab
+from dash_app.security.roles import Role
 from dash_app.security.users import users_of
 
 pytestmark = pytest.mark.browser
@@ -103,15 +104,16 @@ def test_a_wrong_password_is_said_and_the_form_bars_nobody(address: str, open_ta
 def test_a_session_that_ends_leads_to_the_log_in_and_back(
     address: str, open_tab: Callable[..., Tab], guarded: Portfolio
 ) -> None:
+    users = users_of(guarded.settings)
+    users.add("fay", Role.ANALYST, PASSWORD)
     tab = open_tab(f"{address}/model")
     page = tab.page
-    sign_in(page, "analyst")
+    sign_in(page, "fay")
     expect(page.locator("#model-auc")).to_be_visible()
-    users = users_of(guarded.settings)
-    users.set_password("analyst", PASSWORD)  # ends the sessions
+    users.set_password("fay", PASSWORD)  # ends the sessions
     page.evaluate("window.dash_clientside.set_props('refresh-tick', {n_intervals: 1})")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    sign_in(page, "analyst")
+    sign_in(page, "fay")
     expect(page.locator("#model-auc")).to_be_visible()
     assert page.url == f"{address}/model"
     tab.errors.clear()  # the refused request
