@@ -53,6 +53,7 @@ def numbers(column: Any) -> NDArray[np.float32]:
 def words(column: Any) -> NDArray[np.object_]:
     """A column as words; gaps and blanks as None."""
     if isinstance(column, pl.Series):
-        found = column.cast(pl.String).to_numpy()
-        return np.array([None if word is None or not word.strip() else word for word in found], dtype=object)
+        text = column.cast(pl.String)
+        known = text.to_frame().select(pl.when(pl.first().str.strip_chars() != "").then(pl.first()))
+        return np.asarray(known.to_series().to_numpy(), dtype=object)
     return np.array([None if pd.isna(word) or not str(word).strip() else str(word) for word in column], dtype=object)
