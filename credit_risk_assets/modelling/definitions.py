@@ -30,8 +30,8 @@ SECTIONS: dict[str, tuple[str, str]] = {
     "benchmark": (
         "Benchmarks and restrictions",
         "Logistic regression and a scorecard on the same rows, and what the model's own restrictions cost: the "
-        "monotone constraints, and leaving the protected attributes out. Restrictions are priced between two trainings of one "
-        "member each that differ in nothing else.",
+        "monotone constraints, and leaving the protected attributes out. Restrictions are priced "
+        "between two trainings of one member each that differ in nothing else.",
     ),
     "scorecard": (
         "Points of the benchmark scorecard",
