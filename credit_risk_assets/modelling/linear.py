@@ -14,8 +14,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 TAIL = 0.01
-"""Values beyond these quantiles are drawn in, so that a sentinel such as 9999 does not bend the line."""
-RIDGE = 0.02
+"""Values beyond these quantiles are drawn in, so that a few wild ones do not bend the line."""
+SENTINEL_SHARE = 0.005
+SENTINEL_DISTANCE = 4.0
+"""Codes for a gap, such as -999 or 9999, are repeated by this share of the rows at least, lie so many interquartile
+ranges off the middle half, and look like a code (see `_is_code`)."""
+SENTINELS = 3
+"""How many codes a column may have on either side."""
+RIDGE = 0.1
 MISSING_SHARE = 0.005
 """A column with more gaps than this has a coefficient for being missing."""
 FITTED_ROWS = 200_000
@@ -25,7 +31,10 @@ BLOCK_ROWS = 8_192
 
 @dataclass(frozen=True)
 class Scale:
-    """How a column is made ready for a line: gaps to the median, tails drawn in, mean 0 and spread 1."""
+    """How a column is made ready for a line: gaps to the median, tails drawn in, mean 0 and spread 1.
+
+    `sentinels` are the (column, value) pairs that stand for a gap.
+    """
 
     median: Floats
     low: Floats
@@ -34,10 +43,11 @@ class Scale:
     spread: Floats
     gap_mean: Floats
     gaps_counted: NDArray[np.bool_]
+    sentinels: tuple[tuple[int, float], ...] = ()
 
     def ready(self, matrix: NDArray[np.float32]) -> tuple[Floats, Floats]:
         """Scaled values (rows x columns) and centred gaps (rows x columns that count them)."""
-        gaps = np.isnan(matrix)
+        gaps = _gaps(matrix, self.sentinels)
         values = np.clip(np.where(gaps, self.median, matrix), self.low, self.high)
         counted = self.gaps_counted
         return (values - self.mean) / self.spread, gaps[:, counted] - self.gap_mean[counted]
@@ -78,12 +88,15 @@ def fit_scale(matrix: NDArray[np.float32], seed: int) -> Scale:
     """Medians, tails, means and spreads of the columns; outcomes play no part."""
     if len(matrix) > STATISTICS_ROWS:
         matrix = matrix[np.random.default_rng(seed).choice(len(matrix), STATISTICS_ROWS, replace=False)]
+    sentinels = _sentinels(matrix)
+    gaps = _gaps(matrix, sentinels)
+    if sentinels:
+        matrix = np.where(gaps, np.float32("nan"), matrix)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column of gaps has no median
         low, median, high = np.nanquantile(matrix.astype(float), (TAIL, 0.5, 1 - TAIL), axis=0)
     empty = np.isnan(median)
     low, median, high = (np.where(empty, 0.0, bound) for bound in (low, median, high))
-    gaps = np.isnan(matrix)
     values = np.clip(np.where(gaps, median, matrix), low, high)
     spread = values.std(axis=0)
     return Scale(
@@ -94,7 +107,57 @@ def fit_scale(matrix: NDArray[np.float32], seed: int) -> Scale:
         spread=np.where(spread > 1e-12, spread, 1.0),
         gap_mean=gaps.mean(axis=0),
         gaps_counted=(gaps.mean(axis=0) > MISSING_SHARE) & ~empty,
+        sentinels=sentinels,
     )
+
+
+def _gaps(matrix: NDArray[np.float32], sentinels: tuple[tuple[int, float], ...]) -> NDArray[np.bool_]:
+    gaps = np.isnan(matrix)
+    for place, value in sentinels:
+        gaps[:, place] |= matrix[:, place] == np.float32(value)
+    return gaps
+
+
+def _sentinels(matrix: NDArray[np.float32]) -> tuple[tuple[int, float], ...]:
+    found = []
+    for place in range(matrix.shape[1]):
+        known = np.sort(matrix[~np.isnan(matrix[:, place]), place].astype(float))
+        for _ in range(2 * SENTINELS):
+            value = _sentinel(known)
+            if value is None:
+                break
+            found.append((place, value))
+            known = known[known != value]
+    return tuple(found)
+
+
+def _sentinel(known: Floats) -> float | None:
+    """The lowest or the highest of the rising values where it stands for a gap."""
+    if not len(known) or known[0] == known[-1]:
+        return None
+    low, high = known[len(known) // 4], known[3 * len(known) // 4]
+    enough = max(2.0, SENTINEL_SHARE * len(known))
+    lowest, highest = float(known[0]), float(known[-1])
+    repeated = np.searchsorted(known, lowest, "right")
+    if repeated >= enough and _is_code(lowest):
+        far = high > low and low - lowest > SENTINEL_DISTANCE * (high - low)
+        # a whole number below nought among none but others above it
+        if far or (lowest < 0 <= known[repeated]):
+            return lowest
+    repeated = len(known) - np.searchsorted(known, highest, "left")
+    far = high > low and highest - high > SENTINEL_DISTANCE * (high - low)
+    return highest if repeated >= enough and far and _is_code(highest) else None
+
+
+def _is_code(value: float) -> bool:
+    """Whether a number looks made up: -1, or 7s, 8s or 9s alone, such as -999, 88 or 99999999."""
+    if value == -1:
+        return True
+    if value != round(value) or abs(value) >= 1e15:
+        return False
+    # float32 holds no more than seven digits: 99,999,999 arrives as 100,000,000
+    digits = {str(abs(round(value))), str(abs(round(value)) - 1)} if abs(value) > 2**24 else {str(abs(round(value)))}
+    return any(len(text) > 1 - (value < 0) and text[0] in "789" and len(set(text)) == 1 for text in digits)
 
 
 def fit_linear(

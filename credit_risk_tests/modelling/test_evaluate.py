@@ -51,6 +51,21 @@ def test_metrics_agree_with_scikit_learn_ties_and_all() -> None:
     assert found["gini"] == pytest.approx(2 * found["auc"] - 1)
 
 
+def test_counts_and_costs_of_six_loans_are_those_computed_by_hand() -> None:
+    label = np.array([1, 1, 0, 0, 0, 1])
+    pds = np.array([0.9, 0.4, 0.4, 0.3, 0.1, 0.1])
+    found = measure(ranked(label, pds), 0.4, costs=(0.5, 0.1))
+    counts = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+    assert [found[name] for name in counts] == [2, 1, 2, 1]
+    assert found["expected_cost"] == pytest.approx((1 * 0.5 + 1 * 0.1) / 6)
+    assert found["expected_cost_grant_all"] == pytest.approx(3 * 0.5 / 6)
+    # 70 % of three defaults are reached with the third, and the good loan of the same PD is declined with it
+    assert found["threshold_at_recall_70"] == 0.1
+    assert found["precision_at_recall_70"] == pytest.approx(3 / 6)
+    assert "expected_cost" not in measure(ranked(label, pds), 0.4)
+    assert sum(found[name] for name in counts) == 6
+
+
 def test_ece_is_the_gap_over_ten_equal_count_bins() -> None:
     label, pds = drawn(5_000, digits=9)
     order = np.argsort(-pds)

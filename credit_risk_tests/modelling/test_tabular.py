@@ -11,6 +11,7 @@ import pytest
 
 from credit_risk_assets.config.settings import ModelSettings
 from credit_risk_assets.modelling.errors import ModelDataError
+from credit_risk_assets.modelling.linear import fit_scale
 from credit_risk_assets.modelling.tabular import clean_features, evaluate_table, find_outcome
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -59,6 +60,41 @@ def test_few_defaults_still_give_a_slope(model_settings: ModelSettings) -> None:
     report = evaluate_table(table(1_000, rate=-4.2), "outcome", settings=model_settings)
     assert 0.03 < report.bad_rate < 0.08
     assert report.auc_mean > 0.74
+
+
+def test_codes_that_stand_for_gaps_do_not_bend_the_line(model_settings: ModelSettings) -> None:
+    clean = table(1_000, rate=-3.0)
+    coded = clean.copy()
+    rng = np.random.default_rng(9)
+    for name, code in (("income", -999.0), ("debt", 99_999_999.0)):
+        chosen = rng.random(len(coded)) < 0.1
+        coded.loc[chosen, name] = code
+        clean.loc[chosen, name] = np.nan
+    given = [evaluate_table(frame, "outcome", settings=model_settings).auc_mean for frame in (clean, coded)]
+    assert given[1] > given[0] - 0.01
+    assert given[1] > 0.72
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ([-999.0], -999.0),
+        ([9_999.0], 9_999.0),
+        ([99_999_999.0], 100_000_000.0),
+        ([-1.0], -1.0),
+        ([180.0], None),
+        ([12.5], None),
+        ([-250.0], None),
+    ],
+)
+def test_a_code_is_told_from_a_number(values: list[float], code: float | None) -> None:
+    rng = np.random.default_rng(2)
+    column = np.concatenate((rng.uniform(20, 60, 950), np.repeat(values, 50)))
+    scale = fit_scale(column.astype(np.float32).reshape(-1, 1), seed=1)
+    assert scale.sentinels == (() if code is None else ((0, code),))
+    # a table in which the same value is rare keeps it as a number
+    rare = np.concatenate((rng.uniform(20, 60, 1_000), values)).astype(np.float32).reshape(-1, 1)
+    assert fit_scale(rare, seed=1).sentinels == ()
 
 
 def test_random_outcomes_are_not_predicted(model_settings: ModelSettings) -> None:
