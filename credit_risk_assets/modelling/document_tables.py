@@ -163,7 +163,7 @@ def ratings_table(evidence: Evidence) -> str:
     """The master scale on the test loans."""
     rows = []
     for name, of in by_item(evidence.of("rating", "master_scale")).items():
-        if not name:
+        if not name or "pd_from" not in of:
             continue
         bounds = f"{number(of['pd_from'].value, 'share')} to {number(of['pd_below'].value, 'share')}"
         counts = [number(of["n"].value, "count"), number(of["share"].value, "share")]
@@ -244,7 +244,7 @@ def fairness_table(evidence: Evidence, attribute: str) -> str:
     """Decisions and calibration in each group of one protected attribute."""
     rows = []
     for name, of in by_item(evidence.of("fairness", attribute)).items():
-        if not name:
+        if not name or "n" not in of:
             continue
         loans = number(of["n"].value, "count")
         if "approval_rate" not in of:
