@@ -17,6 +17,8 @@ from credit_risk_assets.config.tables import (
     CHALLENGER_SCORES,
     CHAMPION,
     DEVELOPMENT_SAMPLE,
+    INGESTION_LOG,
+    LOAN_HISTORY,
     LOAN_SCORES,
     LOANS,
     MODEL_DECISIONS,
@@ -28,6 +30,7 @@ from credit_risk_assets.credit.features import model_features
 from credit_risk_assets.credit.portfolio import ON_BOOK_SQL
 from credit_risk_assets.modelling.champion import compare
 from credit_risk_assets.modelling.evaluate import BOOTSTRAP_REPLICATES
+from credit_risk_assets.modelling.exclusions import loans_at, sample_figures
 from credit_risk_assets.modelling.figures import Figure
 from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE
 from credit_risk_assets.modelling.score import SCORE_SCHEMA, dump_model, make_scorer, scorer_columns
@@ -36,6 +39,8 @@ from credit_risk_assets.modelling.validation import validate
 from credit_risk_assets.resources.commits import IdempotenceKey
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.mlflow import LoadedModel, NoChampionError, load_version, register
+from credit_risk_assets.resources.model_document import FOLDER as DOCUMENT_FOLDER
+from credit_risk_assets.resources.model_document import log_document
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.registry import (
     GATE,
@@ -112,6 +117,18 @@ def _number(value: float | None) -> float | None:
     return None if value is None else float(value)
 
 
+def _sample_figures(lakehouse: Lakehouse, result: TrainingResult) -> list[Figure]:
+    """Whom the training looked at and whom it left out."""
+    dates = {
+        row[0]
+        for frame in (result.development, result.tested)
+        for row in frame.select(OBSERVATION_DATE).unique().rows()
+    }
+    population = [row.asDict() for row in loans_at(lakehouse.read(LOAN_HISTORY), dates).collect()]
+    intake = lakehouse.rows(INGESTION_LOG, ["rows_read", "rows_rejected"])
+    return sample_figures(result, population, intake)
+
+
 def _reigning(platform: Platform) -> LoadedModel | None:
     """The champion in force, by MLflow's alias; None before the first."""
     try:
@@ -128,6 +145,7 @@ def _trained_metadata(result: TrainingResult, version: str, run_id: str) -> dict
     return {
         "model_version": version,
         "mlflow_run_id": run_id,
+        "model_document": f"{DOCUMENT_FOLDER}/model_document.html among the artifacts of the MLflow run",
         "tested_on": f"{result.test_set} ({result.test_date})",
         "auc": float(result.test_metrics["auc"].value),
         "metrics": dg.MetadataValue.md("\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *rows])),
@@ -173,6 +191,7 @@ def default_model(
         return
     result = train_default_model(training_frame(lakehouse), settings.model, replicates=BOOTSTRAP_REPLICATES)
     figures = validate(result, settings.model)
+    figures += _sample_figures(lakehouse, result)
     figures += [Figure("leak", finding, "", "finding", 1.0) for finding in result.leaks]
     champion = _reigning(platform)
     if champion is not None:
@@ -195,6 +214,7 @@ def default_model(
     lakehouse.append(MODEL_VALIDATION, shown, key=key, inputs=inputs)
     measured = lakehouse.session.createDataFrame(performance_rows(result, version, now), PERFORMANCE_SCHEMA)
     lakehouse.append(MODEL_PERFORMANCE, measured, key=key, inputs=inputs)
+    log_document(settings, lakehouse, version)
     yield dg.MaterializeResult(asset_key=MODEL_KEY, metadata=_trained_metadata(result, version, registered.run_id))
     for table in tables:
         yield materialized(lakehouse, table, model_version=version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from credit_risk_assets.commands.console import console, current_settings, fail
 from credit_risk_assets.commands.model_oracle import oracle
 
-app = typer.Typer(help="Versions of the default model: list, promote, roll back.", no_args_is_help=True)
+app = typer.Typer(help="Versions of the default model: list, promote, roll back, document.", no_args_is_help=True)
 app.command()(oracle)
 
 
@@ -94,3 +95,35 @@ def rollback(
         raise fail(str(error)) from None
     console.print(f"version {version} is the champion again", markup=False)
     console.print("next: `credit-risk refresh` scores every loan with it", markup=False)
+
+
+@app.command()
+def document(
+    version: Annotated[
+        str | None, typer.Argument(help="The version; by default the champion, else the newest.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the page, its Markdown and its plots.")] = Path(
+        "model_document"
+    ),
+    log: Annotated[bool, typer.Option(help="Put it into the version's MLflow run too.")] = False,
+) -> None:
+    """Write the model document of a version from its figures, with the decisions taken until now."""
+    from credit_risk_assets.resources.lake_log import LakeLog
+    from credit_risk_assets.resources.model_document import log_document, write_document
+    from credit_risk_assets.resources.registry import RegistryError, champion_of, decisions, newest_version
+
+    chosen = current_settings()
+    lake = LakeLog(chosen.lake)
+    wanted = version or champion_of(decisions(lake)) or newest_version(lake)
+    if wanted is None:
+        raise fail("no version yet: `credit-risk refresh` trains one on tapes that are twelve months apart")
+    try:
+        files = write_document(chosen, lake, wanted, out)
+        if log:
+            run_id = log_document(chosen, lake, wanted)
+            console.print(f"logged to MLflow run {run_id}", markup=False)
+    except RegistryError as error:
+        raise fail(str(error)) from None
+    except OSError as error:
+        raise fail(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+    console.print(f"version {wanted}: {files[0]}, {files[1].name} and {len(files) - 2} plots", markup=False)

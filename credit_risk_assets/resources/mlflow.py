@@ -6,7 +6,9 @@ Everything lies under `<home>/mlflow`: the SQLite store and the artifacts.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -200,7 +202,8 @@ def _register(
     mlflow.log_dict({"figures": [asdict(figure) for figure in figures]}, FIGURES_FILE)
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / "credit_default.pkl"
-        packed.write_bytes(dump_model(result.model, result.encoders))
+        content = dump_model(result.model, result.encoders)
+        packed.write_bytes(content)
         # MLflow prints what it registered to stderr, past every logger; the run's own report says it
         with contextlib.redirect_stderr(io.StringIO()):
             info = mlflow.pyfunc.log_model(
@@ -222,6 +225,10 @@ def _register(
         "test_set": result.test_set,
         "test_date": str(result.test_date),
         "run_id": run.info.run_id,
+        "model_sha256": hashlib.sha256(content).hexdigest(),
+        "platform": f"credit-risk-platform {installed('credit-risk-platform')}",
+        "python": platform.python_version(),
+        "packages": ", ".join(f"{name} {installed(name)}" for name in _REQUIREMENTS),
         **tags,
     }
     for key, value in facts.items():

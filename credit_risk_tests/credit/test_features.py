@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 from credit_risk_assets.config.tables import DPD_BUCKETS, RISK_CATEGORIES, SCORE_BANDS
-from credit_risk_assets.credit.dictionary import data_dictionary
+from credit_risk_assets.credit.dictionary import HEADER, data_dictionary
 from credit_risk_assets.credit.expressions import columns_of
 from credit_risk_assets.credit.features import DERIVED, FEATURES, add_features, feature_layers, model_features
 from credit_risk_assets.tape import contract
@@ -227,10 +228,23 @@ def test_early_warning_needs_two_signals_on_a_performing_loan() -> None:
     assert features_of(current_dpd=120, credit_utilization=0.95)["early_warning"] == 0
 
 
-def test_the_data_dictionary_names_every_feature_once_in_a_whole_table() -> None:
+def test_the_data_dictionary_tells_every_feature_whole() -> None:
     rows = [line for line in data_dictionary().splitlines() if line.startswith("| ") and "| meaning |" not in line]
-    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [feature.name for feature in FEATURES]
-    assert {row.replace("\\|", "").count("|") for row in rows} == {7}
-    assert all(
-        ("protected" in row.rsplit("|", 2)[1]) == feature.protected for row, feature in zip(rows, FEATURES, strict=True)
+    cells = [row.replace("\\|", "\0").strip("| ").split(" | ") for row in rows]
+    assert [row[0] for row in cells] == [feature.name for feature in FEATURES]
+    for row, feature in zip(cells, FEATURES, strict=True):
+        assert len(row) == len(HEADER)
+        assert row[1] == feature.family
+        formula = row[4].strip("`").replace("\0", "|")
+        assert formula == ("tape column" if feature.from_tape else " ".join(feature.sql.split()))
+        assert row[5] == {1: "raises risk", -1: "lowers risk", 0: ""}[feature.direction]
+        assert row[6:] == ["yes" if feature.protected else "no", "yes" if feature.in_model else "no"]
+        assert not (feature.protected and feature.in_model)
+
+
+def test_the_data_dictionary_of_the_docs_is_the_generated_one() -> None:
+    page = Path(__file__).parents[2] / "docs" / "features.md"
+    assert page.read_text(encoding="utf-8") == data_dictionary(), (
+        "write it again: python -c 'from credit_risk_assets.credit.dictionary import HEADER, data_dictionary; "
+        "print(data_dictionary(), end=str())' > docs/features.md"
     )
