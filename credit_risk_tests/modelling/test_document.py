@@ -65,9 +65,7 @@ def drawn(evidence: Evidence) -> dict[str, Plot]:
 
 
 @pytest.fixture(scope="module")
-def text(
-    evidence: Evidence, drawn: dict[str, Plot], trained: TrainingResult, model_settings: ModelSettings
-) -> str:
+def text(evidence: Evidence, drawn: dict[str, Plot], trained: TrainingResult, model_settings: ModelSettings) -> str:
     parameters = {name: str(value) for name, value in model_settings.model_dump().items()}
     parameters |= {f"rows_{name}": str(rows) for name, rows in trained.parts.items()}
     return model_document(evidence, dataclasses.replace(FACTS, parameters=parameters), model_settings, drawn)
@@ -136,7 +134,9 @@ def test_who_was_left_out_is_counted_by_reason(
     sail: object, tapes: dict[dt.date, pl.DataFrame], trained: TrainingResult
 ) -> None:
     history = sail.createDataFrame(  # type: ignore[attr-defined]
-        pl.concat(tapes.values()).select("as_of_date", "loan_status", "current_dpd", "payment_history_profile").to_arrow()
+        pl.concat(tapes.values())
+        .select("as_of_date", "loan_status", "current_dpd", "payment_history_profile")
+        .to_arrow()
     )
     dates = sorted({*trained.development[OBSERVATION_DATE], *trained.tested[OBSERVATION_DATE]})
     population = [row.asDict() for row in loans_at(history, dates).collect()]
