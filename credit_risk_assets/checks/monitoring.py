@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -173,9 +174,12 @@ def realised_findings(rows: Sequence[dict[str, Any]], settings: MonitoringSettin
         row for row in rows if row["alias"] == CHAMPION and row[PERIOD] == newest[PERIOD] and row["dimension"] != ALL
     ]
     details = _by_segment(segments)
+    trained_on = sum(
+        row["loans"] for row in rows if row["alias"] == CHAMPION and row["dimension"] == ALL and row["in_training"]
+    )
     return [
-        _rate(RATE_FITS, newest, settings.maximum_pd_error, details),
-        _rate(RATE_BROKEN, newest, settings.broken_pd_error, details),
+        _rate(RATE_FITS, newest, trained_on, settings.maximum_pd_error, details),
+        _rate(RATE_BROKEN, newest, trained_on, settings.broken_pd_error, details),
         _calibration(newest, settings),
         _ranking(newest, first, settings),
     ]
@@ -203,19 +207,27 @@ def _by_segment(rows: Sequence[dict[str, Any]]) -> list[Row]:
     ]
 
 
-def _rate(check: Check, row: dict[str, Any], limit: float, details: Sequence[Row]) -> Finding:
+def _rate(check: Check, row: dict[str, Any], trained_on: int, limit: float, details: Sequence[Row]) -> Finding:
     rate, pd = row["observed_rate"], row["mean_pd"]
     error = abs(pd / rate - 1) if rate else float("inf")
-    inside = row["lower"] <= pd <= row["upper"]
     return Finding(
         check,
-        inside or error <= limit,
+        error <= limit or abs(pd - rate) <= chance_of_rates(rate, row["loans"], pd, trained_on),
         f"{row[PERIOD]}: mean PD {pd:.2%}, realised {rate:.2%} ({row['lower']:.2%} to {row['upper']:.2%})",
-        f"within {limit:.0%} of the realised rate, or inside its interval",
+        f"within {limit:.0%} of the realised rate, or what chance alone explains",
         0,
         row["loans"],
         details=details,
     )
+
+
+def chance_of_rates(rate: float, loans: int, pd: float, trained_on: int) -> float:
+    """What the realised rate and the mean PD differ by in one case of twenty where the PDs' level is right.
+
+    1.96 sqrt(p (1 - p) (1/n + 1/m)): the n loans default by chance, and so did the m that the level was learnt from.
+    """
+    pooled = (rate * loans + pd * trained_on) / (loans + trained_on)
+    return 1.96 * math.sqrt(pooled * (1 - pooled) * (1 / loans + (1 / trained_on if trained_on else 0.0)))
 
 
 def _calibration(row: dict[str, Any], settings: MonitoringSettings) -> Finding:

@@ -421,7 +421,7 @@ DAMAGE: tuple[Damage, ...] = (
     Damage(monitoring.SEGMENTS_STABLE, "a PSI of each division of 0.15", _moved("segment", 0.15)),
     Damage(monitoring.SEGMENTS_TIE, "loans of a segment left out", _segments(pl.col("loans") - 1, "loans")),
     Damage(monitoring.SEGMENTS_TIE, "a default in no segment", _whole(pl.col("defaults") + 1, "defaults")),
-    Damage(monitoring.RATE_FITS, "a mean PD a tenth too high", _whole(pl.col("mean_pd") * 1.1, "mean_pd")),
+    Damage(monitoring.RATE_FITS, "a mean PD 15 % too high", _whole(pl.col("mean_pd") * 1.15, "mean_pd")),
     Damage(monitoring.RATE_BROKEN, "a mean PD a third too low", _whole(pl.col("mean_pd") * 0.67, "mean_pd")),
     Damage(monitoring.CALIBRATION_STEADY, "an ECE of 0.05", _whole(pl.lit(0.05), "ece")),
     Damage(

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from credit_risk_assets.checks.monitoring import chance_of_rates
 from credit_risk_assets.config.settings import MonitoringSettings
 from credit_risk_assets.modelling.evaluate import calibration_fit
 from credit_risk_assets.modelling.realised import (
@@ -123,3 +124,12 @@ def test_the_error_of_the_slope_is_that_of_repeated_samples() -> None:
         found.append(calibration_fit((rng.random(1_000) < pds).astype(np.int64), pds))
     spread = np.std([line.slope for line in found])
     assert np.mean([line.slope_error for line in found]) == pytest.approx(spread, rel=0.15)
+
+
+def test_chance_of_rates_holds_the_luck_of_both_dates() -> None:
+    """A level learnt from one date is held against the defaults of another: one alarm in twenty is false."""
+    rng = np.random.default_rng(12)
+    learnt, seen = rng.binomial(1_700, 0.1, 2_000) / 1_700, rng.binomial(1_900, 0.1, 2_000) / 1_900
+    alarms = [abs(pd - rate) > chance_of_rates(rate, 1_900, pd, 1_700) for pd, rate in zip(learnt, seen, strict=True)]
+    assert 0.035 <= np.mean(alarms) <= 0.065
+    assert chance_of_rates(0.0, 100, 0.1, 0) == 0.0
