@@ -21,7 +21,8 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 """Okabe and Ito's colours; each is told apart by its mark too."""
 WIDTH = 7.2
 STRONGEST = 15
-LABEL_WIDTH = 26
+_REFERENCE = re.compile(r"(?:url\(|href=\")#([\w.-]+)")
+TITLE_WIDTH = 26
 """Characters."""
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -56,7 +57,8 @@ def plots(evidence: Evidence) -> dict[str, Plot]:
         for draw in _DRAWN:
             plot = draw(evidence)
             if plot is not None:
-                drawn[draw.__name__.removeprefix("_")] = plot
+                name = draw.__name__.removeprefix("_")
+                drawn[name] = Plot(plot.caption, _own_ids(plot.svg, name))
     return drawn
 
 
@@ -71,13 +73,18 @@ def _figure(rows: int, columns: int, height: float, **space: float) -> tuple[Any
 
 
 def _svg(canvas: Any) -> str:
-    """The drawing as one element that a page may hold beside others: ids of its own are left out of it."""
+    """The drawing as one element that a page may hold beside others, without an id that no part of it refers to."""
     out = io.StringIO()
     canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = re.sub(r"<metadata>.*?</metadata>", "", out.getvalue()[out.getvalue().index("<svg") :], flags=re.DOTALL)
-    used = set(re.findall(r"#([\w.-]+)", text))
+    used = set(_REFERENCE.findall(text))
     text = re.sub(r' id="([\w.-]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
     return re.sub(r"\s*\n\s*", "\n", text).strip()
+
+
+def _own_ids(svg: str, name: str) -> str:
+    """Two drawings may give one id to different shapes: each gets the drawing's name in front."""
+    return _REFERENCE.sub(lambda found: found.group(0).replace("#", f"#{name}-"), svg).replace(' id="', f' id="{name}-')
 
 
 def _line(axes: Axes, figures: Iterable[Figure], colour: str, label: str = "", **style: Any) -> None:
@@ -206,9 +213,10 @@ def _importance(evidence: Evidence) -> Plot | None:
     if not shap:
         return None
     shown = sorted(shap, key=lambda figure: figure.position or 0)[:STRONGEST]
-    canvas, axes = _figure(1, 1, 3.9, left=0.29, bottom=0.11, top=0.97)
+    canvas, axes = _figure(1, 1, 3.2, left=0.37, bottom=0.14, top=0.97)
     axes.barh(range(len(shown)), [figure.value for figure in reversed(shown)], color=BLUE, height=0.7)
     _names(axes, [_label(figure.subject) for figure in shown])
+    axes.tick_params(axis="y", labelsize=7)
     axes.set(xlabel="mean absolute SHAP value, log-odds")
     return Plot(f"The {len(shown)} features that move the PD most, over a sample of the test loans.", _svg(canvas))
 
@@ -223,18 +231,19 @@ def _importance_by_segment(evidence: Evidence) -> Plot | None:
     for figure in found:
         totals[figure.subject] = totals.get(figure.subject, 0.0) + figure.value
     rows = sorted(totals, key=lambda name: -totals[name])[:STRONGEST]
-    canvas, axes = _figure(1, 1, 4.6, left=0.29, bottom=0.31, top=0.98, right=0.98)
+    canvas, axes = _figure(1, 1, 4.6, left=0.37, bottom=0.31, top=0.98, right=0.98)
     cells = [[places.get((row, column), float("nan")) for column in columns] for row in rows]
-    axes.imshow(cells, aspect="auto", cmap="Blues")
-    peak = max(totals[row] for row in rows) and max(value for value in places.values())
+    axes.pcolormesh(cells, cmap="Blues")  # drawn as areas: a picture of pixels would be one within the picture
+    axes.invert_yaxis()
+    peak = max(places.values())
     for y, row in enumerate(cells):
         for x, value in enumerate(row):
             if value == value:
                 colour = "white" if value > 0.6 * peak else "black"
-                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
-    axes.set_yticks(range(len(rows)), [_label(row) for row in rows])
+                axes.text(x + 0.5, y + 0.5, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
+    axes.set_yticks([y + 0.5 for y in range(len(rows))], [_label(row) for row in rows], fontsize=7)
     names = [in_words(column.replace("risk_rating: ", "rated ").replace("loan_purpose: ", "")) for column in columns]
-    axes.set_xticks(range(len(columns)), names, rotation=55, ha="right", rotation_mode="anchor")
+    axes.set_xticks([x + 0.5 for x in range(len(columns))], names, rotation=55, ha="right", rotation_mode="anchor")
     note = "Mean absolute contribution to the log-odds by rating and by purpose; empty: not among the segment's ten."
     return Plot(note, _svg(canvas))
 
@@ -257,7 +266,7 @@ def _dependence(evidence: Evidence) -> Plot | None:
         else:
             _line(axes, points, BLUE, marker="o", markersize=2.5)
         feature = BY_NAME.get(name)
-        axes.set_title(_label(name), fontsize=7.5)
+        axes.set_title(textwrap.fill(_label(name), TITLE_WIDTH), fontsize=7.5)
         axes.set_xlabel(feature.unit if feature else "", fontsize=6.5, labelpad=1)
         axes.set_ylim(0, top)
         axes.tick_params(labelsize=6.5)
@@ -304,9 +313,8 @@ def _fairness(evidence: Evidence) -> Plot | None:
 
 
 def _label(name: str) -> str:
-    """A feature's name, on two lines where it is long."""
     feature = BY_NAME.get(name)
-    return textwrap.fill(feature.label if feature else name, LABEL_WIDTH)
+    return feature.label if feature else name
 
 
 _DRAWN: tuple[Callable[[Evidence], Plot | None], ...] = (

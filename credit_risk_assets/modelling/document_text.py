@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -89,7 +90,7 @@ def in_words(name: str) -> str:
 
 def plain(text: object) -> str:
     """Foreign text in Markdown, on one line and without any power: no link, picture, table or emphasis."""
-    shown = " ".join(str(text).split())
+    shown = re.sub(r"[ \t\r\n]+", " ", str(text)).strip()
     for mark in "\\|[]*`<>#!":
         shown = shown.replace(mark, f"\\{mark}")
     return shown

@@ -108,7 +108,7 @@ def _ranking(evidence: Evidence, settings: ModelSettings) -> list[str]:
 def _ratings(evidence: Evidence) -> list[str]:
     scale = by_item(evidence.of("rating", "master_scale"))
     outside = [name for name, found in scale.items() if name and "holds" in found and not found["holds"].value]
-    empty = [name for name, found in scale.items() if name and found["n"].value == 0]
+    empty = [name for name, found in scale.items() if name and "n" in found and not found["n"].value]
     sentences = []
     if outside:
         sentences.append(

@@ -13,7 +13,7 @@ from credit_risk_assets.config import tables
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.definitions import build_defs
 from credit_risk_assets.resources.landing import land
-from credit_risk_assets.resources.mlflow import load_version
+from credit_risk_assets.resources.mlflow import client, load_version
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.registry import (
     PROMOTED,
@@ -132,3 +132,48 @@ def test_the_shell_lists_promotes_and_rolls_back(home: Settings, run: Run, monke
     back = run("model", "rollback", "--reason", "end of the drill")
     assert back.exit_code == 0, back.stderr
     assert champion_of(decisions(Platform(home).lake_log)) == "1"
+
+
+def test_the_document_of_a_version_names_its_sample_and_who_promoted_it(
+    home: Settings, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("CREDIT_RISK_HOME", str(home.home))
+    done = run("model", "document", "2", "--out", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    text = (tmp_path / "model_document.md").read_text(encoding="utf-8")
+    assert "| promoted | anna | version 2 | a test of the override |" in text
+    assert "not_worse_than_champion" in text.split("## 15.")[1]
+    sample = table_rows(Platform(home), tables.DEVELOPMENT_SAMPLE)
+    for (day,), rows in sample.group_by("observation_date"):
+        line = next(line for line in text.splitlines() if line.startswith(f"| {day} | "))
+        cells = [cell.strip().replace(",", "") for cell in line.strip("|").split("|")]
+        assert [int(cell) for cell in (cells[6], cells[8])] == [rows.height, rows["default_12m"].sum()]
+        assert int(cells[2]) == sum(int(cell) for cell in cells[3:7]), "on the tape = left out + in the sample"
+    run_id = client(home).get_model_version(tables.MODEL_NAME, "2").tags["run_id"]
+    logged = {file.path for file in client(home).list_artifacts(run_id, "document/plots")}
+    assert {f"document/plots/{file.name}" for file in (tmp_path / "plots").iterdir()} == logged
+    assert {"importance", "importance_by_segment", "dependence"} <= {Path(name).stem for name in logged}
+    first = mlflow.artifacts.load_text(f"runs:/{run_id}/document/model_document.md")
+    assert "anna" not in first
+    assert run("model", "document", "2", "--out", tmp_path, "--log").exit_code == 0
+    again = mlflow.artifacts.load_text(f"runs:/{run_id}/document/model_document.md")
+    assert "anna" in again
+
+
+def test_a_document_of_no_version_is_one_line(
+    home: Settings, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    none = run("model", "document", "--out", tmp_path / "none")
+    assert none.exit_code == 1
+    assert none.stderr.startswith("error no version yet")
+    monkeypatch.setenv("CREDIT_RISK_HOME", str(home.home))
+    missing = run("model", "document", "77", "--out", tmp_path / "none")
+    assert missing.exit_code == 1
+    assert missing.stderr.strip() == "error version 77: unknown; expected one of 1, 2"
+    (tmp_path / "file").touch()
+    blocked = run("model", "document", "1", "--out", tmp_path / "file")
+    assert blocked.exit_code == 1
+    assert len(blocked.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "none").exists()
