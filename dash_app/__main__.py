@@ -50,8 +50,11 @@ class Server(BaseApplication):
     def load(self) -> Any:
         """The WSGI application, inside a worker."""
         from dash_app.app import create_app
+        from dash_app.services import warm
 
-        return create_app(self._platform).server
+        server = create_app(self._platform).server
+        warm(server)
+        return server
 
 
 def port_problem(host: str, port: int) -> str:

@@ -8,6 +8,7 @@ from credit_risk_assets.config.settings import Settings
 from dash_app import logs, refresh, routes
 from dash_app.components.shell import shell
 from dash_app.data.lake import Lake
+from dash_app.data.rated import prepare
 from dash_app.pages import audit, loan, loans, model, portfolio, quality
 from dash_app.pages.refused import permitted
 from dash_app.security.roles import Permission
@@ -53,7 +54,7 @@ def create_app(settings: Settings) -> Dash:
         serve_locally=True,
     )
     app.index_string = INDEX.replace("PREFIX", app.config.requests_pathname_prefix)
-    server.extensions[EXTENSION] = Services(settings, Lake(settings.lake))
+    server.extensions[EXTENSION] = Services(settings, Lake(settings.lake, settings.home / "cache", prepare))
     logs.install(app)
     registry, limiter = registry_of(server), secure(app)
     for place, module in enumerate(PAGES):

@@ -12,13 +12,11 @@ from dash_app.components.shell import NAVIGATION
 from dash_app.data.filters import Filters
 from dash_app.data.lake import LakeError
 from dash_app.pages.frame import cube_of
-from dash_app.pages.portfolio import EXPORTS
+from dash_app.pages.portfolio import CHARTS, EXPORTS
 from dash_app.services import services
 
 FILTERED = ("portfolio", "loans")
 """The pages that show the filtered loans: their links carry the view."""
-DRILL = ("risk-donut", "dpd", "score", "purpose", "risk-purpose", "regions")
-"""The charts whose marks choose a filter value when clicked."""
 
 
 def register(app: Dash) -> None:
@@ -49,7 +47,13 @@ def register(app: Dash) -> None:
         *[Output(ids.nav(name), "className") for name, _, _ in NAVIGATION],
         Input("_pages_location", "pathname"),
     )
-    controls = [ids.AS_OF, *map(ids.control, ids.FILTER_KEYS), ids.SINCE, ids.UNTIL]
+    app.clientside_callback(
+        ClientsideFunction("creditRisk", "pace"),
+        Output(ids.TICK, "interval"),
+        Output(ids.TICK, "disabled"),
+        Input(ids.PACE, "value"),
+    )
+    controls = [ids.AS_OF, ids.AS_OF_FROM, *map(ids.control, ids.FILTER_KEYS), ids.SINCE, ids.UNTIL]
     pills = [*ids.FILTER_KEYS, "originated"]
     app.clientside_callback(
         ClientsideFunction("creditRisk", "applyFilters"),
@@ -59,6 +63,8 @@ def register(app: Dash) -> None:
         *[Output(ids.pill(key), "children") for key in pills],
         *[Output(ids.pill(key), "className") for key in pills],
         Output(ids.RESET, "className"),
+        Output(ids.CHIPS, "children"),
+        Output(ids.CHIPS, "className"),
         *[Input(name, "value") for name in controls],
     )
     app.clientside_callback(
@@ -67,10 +73,10 @@ def register(app: Dash) -> None:
         Input(ids.RESET, "n_clicks"),
         prevent_initial_call=True,
     )
+    # a mark's click sets the controls, and through them everything else
     app.clientside_callback(
         ClientsideFunction("creditRisk", "drill"),
-        *[Output(ids.control(key), "value", allow_duplicate=True) for key in ids.FILTER_KEYS],
-        [Input(name, "clickData") for name in DRILL],
-        *[State(ids.control(key), "value") for key in ids.FILTER_KEYS],
+        Output(ids.DRILLED, "data"),
+        [Input(name, "clickData") for name in CHARTS],
         prevent_initial_call=True,
     )

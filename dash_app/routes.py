@@ -1,4 +1,4 @@
-"""The routes beside the pages: health for a supervisor, and the CSV exports."""
+"""The routes beside the pages: health for a supervisor, and the exports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def register(server: Flask, registry: Registry, limiter: Limiter) -> None:
     exports = limiter.shared_limit(lambda: f"{services().settings.dashboard.exports_per_hour} per hour", "export")
     for rule, endpoint, view in (
         ("/export/loans.csv", "export_loans", export_loans),
+        ("/export/loans.parquet", "export_loans_parquet", export_loans_parquet),
         ("/export/high-risk.csv", "export_high_risk", export_high_risk),
+        ("/export/high-risk.parquet", "export_high_risk_parquet", export_high_risk_parquet),
     ):
         registry.add_route(server, rule, endpoint, exports(view), Permission.EXPORT_LOANS)
 
@@ -58,24 +60,41 @@ def health() -> Response:
 
 def export_loans() -> Response:
     """The loans in view as a CSV file."""
-    return _csv("loans", _filters())
+    return _file("loans", "csv", _filters())
+
+
+def export_loans_parquet() -> Response:
+    """The loans in view as a Parquet file."""
+    return _file("loans", "parquet", _filters())
 
 
 def export_high_risk() -> Response:
     """The High and Very High risk loans in view as a CSV file."""
-    return _csv("high_risk_loans", export.high_risk(_filters()))
+    return _file("high_risk_loans", "csv", export.high_risk(_filters()))
+
+
+def export_high_risk_parquet() -> Response:
+    """The High and Very High risk loans in view as a Parquet file."""
+    return _file("high_risk_loans", "parquet", export.high_risk(_filters()))
 
 
 def _filters() -> Filters:
     return Filters.from_query(request.query_string.decode(errors="replace"))
 
 
-def _csv(name: str, filters: Filters) -> Response:
+FORMATS = {
+    "csv": (export.stream_csv, "text/csv"),
+    "parquet": (export.stream_parquet, "application/vnd.apache.parquet"),
+}
+
+
+def _file(name: str, kind: str, filters: Filters) -> Response:
+    stream, mimetype = FORMATS[kind]
     snapshot = services().lake.snapshot()
     try:
         needed_cube(snapshot)
         tally = export.Tally()
-        pieces = export.stream_csv(snapshot, filters, tally)
+        pieces = stream(snapshot, filters, tally)
         first = next(pieces)  # what can go wrong goes wrong before the first byte is sent
         as_of = read_cube(snapshot).tape(filters.as_of).as_of
     except LakeError as error:
@@ -83,12 +102,13 @@ def _csv(name: str, filters: Filters) -> Response:
     scope = "" if filters.is_default else "_filtered"
     facts = {
         "what": name,
+        "format": kind,
         "filter": audited_filter(snapshot, filters),
         "versions": snapshot.known(export.loan_table(snapshot, filters)[0]),
     }
     record("export_started", **facts)
-    response = Response(_recorded(chain([first], pieces), tally, facts), mimetype="text/csv")
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}_{as_of.isoformat()}{scope}.csv"'
+    response = Response(_recorded(chain([first], pieces), tally, facts), mimetype=mimetype)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}_{as_of.isoformat()}{scope}.{kind}"'
     return response
 
 

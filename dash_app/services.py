@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from flask import current_app
+from flask import Flask, current_app
 
 from credit_risk_assets.config.settings import Settings
-from dash_app.data.lake import Lake
+from dash_app.data.lake import Lake, LakeError
+from dash_app.data.rated import prepare
 from dash_app.security.access import current_access
 from dash_app.security.columns import POLICIES
 from dash_app.security.roles import Role
@@ -31,6 +34,17 @@ class Services:
     def today(self) -> date:
         """The day that ages are counted to."""
         return datetime.now(UTC).date()
+
+
+def warm(server: Flask) -> None:
+    """Read what every page needs before the first user asks, in the background."""
+    lake: Lake = server.extensions[EXTENSION].lake
+
+    def read() -> None:
+        with contextlib.suppress(LakeError):  # the page that needs the table says so
+            prepare(lake.snapshot())
+
+    threading.Thread(target=read, daemon=True).start()
 
 
 def services() -> Services:

@@ -37,7 +37,10 @@ class Calibrator:
 
     def probability(self, trees: NDArray[np.floating], line: NDArray[np.floating]) -> Floats:
         """The probability of each row; never falling in either margin."""
-        odds = self.log_odds(trees, line)
+        return self.curve(self.log_odds(trees, line))
+
+    def curve(self, odds: Floats) -> Floats:
+        """The probability that belongs to weighted log-odds."""
         if self.knots:
             places, rates = np.array(self.knots).T
             return np.clip(np.interp(odds, places, rates), PD_FLOOR, 1 - PD_FLOOR)

@@ -247,10 +247,21 @@ def version_with(store: MlflowClient, alias: str) -> Any | None:
         return None
 
 
-def load_version(settings: Settings, alias: str = CHAMPION) -> LoadedModel:
-    """The version with the alias, ready to score; raises `NoChampionError` where there is none."""
+def _version_numbered(store: MlflowClient, number: str) -> Any | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return store.get_model_version(MODEL_NAME, number)
+    except MlflowException:
+        return None
+
+
+def load_version(settings: Settings, alias: str = CHAMPION, *, number: str = "") -> LoadedModel:
+    """The version with the alias, or with the number, ready to score; raises `NoChampionError` where there is none."""
     store = client(settings)
-    found = version_with(store, alias)
+    found = _version_numbered(store, number) if number else version_with(store, alias)
+    if found is None and number:
+        raise NoChampionError(f"model {MODEL_NAME}: no version {number}; run `credit-risk refresh` to score anew")
     if found is None:
         raise NoChampionError(
             f"model {MODEL_NAME}: no version has the alias {alias} yet; run `credit-risk refresh` on tapes that "

@@ -12,6 +12,7 @@ from deltalake import write_deltalake
 
 from credit_risk_assets.config import tables as t
 from credit_risk_assets.tape.contract import LOAN_PURPOSES, ON_BOOK_STATUSES
+from dash_app.data.filters import BY_KEY, Filters
 
 TAPES = (date(2024, 6, 30), date(2025, 6, 30), date(2026, 6, 30))
 REGIONS = ("North", "East", "South", "West", None)
@@ -120,6 +121,13 @@ def outcomes(states: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(defaulted=(pl.col("started") == 1) & bad)
 
 
+def snapshots(states: pl.DataFrame) -> pl.DataFrame:
+    """The states at each tape; at the newest one every loan as it stands now, closed long ago or not."""
+    newest = states["as_of_date"].max()
+    now = latest(states).with_columns(as_of_date=pl.lit(newest), as_of_month=pl.lit(f"{newest:%Y-%m}"))
+    return pl.concat([states.filter(pl.col("as_of_date") < newest), now])
+
+
 def cube_of(states: pl.DataFrame) -> pl.DataFrame:
     """gold/portfolio_cube."""
     keys = [
@@ -132,7 +140,7 @@ def cube_of(states: pl.DataFrame) -> pl.DataFrame:
         "dpd_bucket",
     ]
     return (
-        outcomes(states)
+        outcomes(snapshots(states))
         .group_by(*keys, "origination_quarter", "region")
         .agg(
             loans=pl.len().cast(pl.Int64),
@@ -164,7 +172,7 @@ def kpis_of(states: pl.DataFrame) -> pl.DataFrame:
         delinquent_90_share=(dpd >= 90).mean(),
     )
     flow = (
-        outcomes(states)
+        outcomes(snapshots(states))
         .group_by("as_of_date")
         .agg(
             loans=pl.len().cast(pl.Int64),
@@ -178,6 +186,33 @@ def kpis_of(states: pl.DataFrame) -> pl.DataFrame:
 def latest(states: pl.DataFrame) -> pl.DataFrame:
     """silver/loans: the newest state of each loan."""
     return states.sort("as_of_date").group_by("loan_id", maintain_order=True).last()
+
+
+def pd_12m() -> pl.Expr:
+    """The PD that the small lake's model gives a loan."""
+    return (pl.col("risk_score") / 100 * 0.5).clip(0.002, 1.0)
+
+
+def rating(pd: pl.Expr) -> pl.Expr:
+    """The rating of a PD."""
+    return pd.cut([0.02, 0.05, 0.12, 0.30], labels=list(t.RISK_RATINGS)).cast(pl.String)
+
+
+def in_view(states: pl.DataFrame, filters: Filters) -> pl.DataFrame:
+    """The loans of a view, straight from the loan states; only loans on book of the newest tape have ratings."""
+    newest = states["as_of_month"].max()
+    month = filters.as_of if filters.as_of in states["as_of_month"].unique() else newest
+    # the newest state is silver/loans, whatever tape it came from
+    loans = latest(states) if month == newest else states.filter(pl.col("as_of_month") == month)
+    rated = ON_BOOK & pl.lit(month == newest)
+    loans = loans.with_columns(risk_rating=pl.when(rated).then(rating(pd_12m())))
+    for key, values in filters.chosen.items():
+        loans = loans.filter(pl.col(BY_KEY[key].column).fill_null("unknown").is_in(values))
+    if not filters.values("status"):
+        loans = loans.filter(ON_BOOK)
+    if filters.since:
+        loans = loans.filter(pl.col("origination_quarter") >= filters.since)
+    return loans.filter(pl.col("origination_quarter") <= filters.until) if filters.until else loans
 
 
 def write(lake: Path, table: t.Table, frame: pl.DataFrame, mode: str = "overwrite") -> None:
@@ -197,12 +232,12 @@ def write_model(lake: Path, states: pl.DataFrame) -> None:
     """The tables of the model page."""
     now = datetime(2026, 7, 1, 6, tzinfo=UTC)
     book = latest(states).filter(ON_BOOK)
-    pd = (pl.col("risk_score") / 100 * 0.5).clip(0.002, 1.0)
+    pd = pd_12m()
     scores = book.select(
         "loan_id",
         "as_of_date",
         pd_12m=pd,
-        risk_rating=pd.cut([0.02, 0.05, 0.12, 0.30], labels=list(t.RISK_RATINGS)).cast(pl.String),
+        risk_rating=rating(pd),
         score_points=600 - 40 * pd,
         reason_1=pl.when(pd > 0.1).then(pl.lit("Payments were late in recent months")),
         reason_2=pl.lit(None, pl.String),

@@ -19,13 +19,14 @@ from credit_risk_assets.config.settings import Settings
 from credit_risk_tests.dash_app import small_lake
 from credit_risk_tests.dash_app.conftest import Portfolio
 from dash_app.app import create_app
-from dash_app.charts import concentration, mix, model, trend
+from dash_app.charts import concentration, loss, mix, model, trend
 from dash_app.charts.graph import graph
 from dash_app.data import model as model_data
 from dash_app.data.cube import read_cube
 from dash_app.data.filters import Filters
 from dash_app.data.kpis import portfolio_kpis
 from dash_app.data.lake import Snapshot
+from dash_app.data.rated import rated_segments
 
 
 def test_health_says_that_gold_can_be_read(server: Flask) -> None:
@@ -69,7 +70,7 @@ def test_a_graph_has_no_way_out() -> None:
     assert config["displaylogo"] is False
 
 
-QUERIES = ("", "risk=High&purpose=home", "status=paid_off", "as_of=2024-06", "from=2099-Q1", "region=unknown")
+QUERIES = ("", "risk=High&purpose=home", "status=paid_off", "as_of=2024-06", "from=2099-Q1", "region=unknown", "rating=High", "as_of_from=2025-06")
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -90,6 +91,7 @@ def test_every_figure_is_one_that_plotly_accepts(snapshot: Snapshot, query: str)
         concentration.risk_by_purpose(cube, filters, "balance", "USD"),
         concentration.risk_by_purpose(cube, filters, "loss", "USD"),
         concentration.region_treemap(cube, filters, "USD"),
+        loss.expected_loss_by_rating(rated_segments(snapshot).by_rating(filters), "USD"),
         model.rating_distribution(ratings, "USD"),
         model.expected_loss_by_rating(ratings, "USD"),
         model.discrimination(performance),

@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from credit_risk_assets.config import tables as t
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.tape.contract import ON_BOOK_STATUSES
+from credit_risk_assets.tape.contract import LOAN_STATUSES, ON_BOOK_STATUSES
 from credit_risk_tests.dash_app import small_lake
 from credit_risk_tests.dash_app.conftest import Portfolio, Tab, make_portfolio
 from dash_app.components import text
 from dash_app.data.filters import BY_KEY, Filters
+from dash_app.pages.portfolio import CHARTS
 
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api")
@@ -35,8 +38,7 @@ def address(portfolio: Portfolio, serve: Callable[[Settings], str]) -> str:
 
 def shown(states: pl.DataFrame, filters: Filters) -> dict[str, str]:
     """What the cards must say, computed from the loans themselves."""
-    month = filters.as_of or "2026-06"
-    loans = states.filter(pl.col("as_of_month") == month, filters.predicate())
+    loans = small_lake.in_view(states, filters)
     return {
         "portfolio_value": text.money(loans["outstanding_balance"].sum()),
         "active_loans": text.count(loans.height),
@@ -53,20 +55,52 @@ def expect_cards(page: Any, values: dict[str, str]) -> None:
         expect(page.locator(f"#kpi-{key}-value")).to_have_text(value)
 
 
+def plot(graph: str) -> str:
+    return f"document.querySelector('#{graph} .js-plotly-plot')"
+
+
+def closed_too(states: pl.DataFrame, query: str) -> int:
+    """How many loans the chart of originations counts: where no status is chosen, closed loans too."""
+    view = Filters.from_query(query).with_values("status", LOAN_STATUSES)
+    quarters = small_lake.in_view(states, view)["origination_quarter"]
+    return quarters.is_in(sorted(quarters.unique())[-24:]).sum()
+
+
+def saved(page: Any, button: str) -> tuple[str, bytes]:
+    """The name and content of what a click downloads."""
+    with page.expect_download() as download:
+        page.locator(button).click()
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
 def marks(page: Any, graph: str, expression: str) -> Any:
     """Something of a chart's first trace, as plotly holds it."""
-    return page.evaluate(f"document.querySelector('#{graph} .js-plotly-plot').data[0]{expression}")
+    return page.evaluate(f"{plot(graph)}.data[0]{expression}")
 
 
-def click_mark(page: Any, selector: str) -> None:
+def click_mark(page: Any, selector: str, part: tuple[float, float] = (0.5, 0.5)) -> None:
     """A click where the mark is: plotly's own layer lies over it and finds the mark by its place."""
     mark = page.locator(selector).first
-    mark.scroll_into_view_if_needed()
-    box = mark.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
-    expect(page.locator(".hoverlayer .hovertext").first).to_be_attached()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    label = page.locator(".hoverlayer .hovertext").first
+    for _ in range(10):  # a chart that is drawn anew forgets where the mouse is
+        page.mouse.move(2, 2)
+        mark.evaluate("mark => mark.scrollIntoView({block: 'center'})")  # not under the filters
+        box = mark.bounding_box()
+        x, y = (box[at] + box[size] * share for at, size, share in zip("xy", ("width", "height"), part, strict=True))
+        page.mouse.move(x, y, steps=3)
+        try:
+            label.wait_for(state="attached", timeout=3_000)
+        except playwright.TimeoutError:
+            continue
+        break
+    page.mouse.click(x, y)
     page.mouse.move(2, 2)
+
+
+def drawn(page: Any, *graphs: str) -> None:
+    """Wait until the graphs have marks."""
+    for graph in graphs:
+        page.wait_for_function(f"{plot(graph)}?.data?.length > 0")
 
 
 def choose(page: Any, key: str, *labels: str) -> None:
@@ -104,6 +138,7 @@ def test_the_cards_say_what_the_gold_table_says(
 
 CHOICES = {
     "risk": (("High", "Very High"), "risk=High&risk=Very+High"),
+    "rating": (("Very Low", "Medium"), "rating=Very+Low&rating=Medium"),
     "purpose": (("Debt consolidation",), "purpose=debt_consolidation"),
     "status": (("Delinquent",), "status=delinquent"),
     "score": (("300–579", "Unknown"), "score=300-579&score=unknown"),
@@ -125,10 +160,21 @@ def test_every_filter_changes_every_number_and_the_address(
         assert filtered != whole
         expect_cards(page, filtered)
         assert page.url.split("?")[1] == query
-        loans = portfolio.states.filter(pl.col("as_of_month") == "2026-06", Filters.from_query(query).predicate())
+        loans = small_lake.in_view(portfolio.states, Filters.from_query(query))
         assert sum(marks(page, "dpd", ".x")) == loans.height
-        assert sum(marks(page, "risk-donut", ".values")) == pytest.approx(loans["outstanding_balance"].sum())
+        balance = pytest.approx(loans["outstanding_balance"].sum())
+        assert sum(marks(page, "risk-donut", ".values")) == balance
+        for graph, numbers in (("purpose", "x"), ("regions", "values")):
+            assert sum(marks(page, graph, f".{numbers}")) == balance
+        assert sum(sum(filter(None, row)) for row in marks(page, "risk-purpose", ".z")) == balance
+        assert sum(marks(page, "score", ".y")) == loans.height
+        growth = page.evaluate(f"{plot('growth')}.data.map(trace => trace.y.at(-1)).reduce((a, b) => a + b)")
+        assert growth == balance
+        born = loans.height if key == "status" else closed_too(portfolio.states, query)
+        assert page.evaluate(f"{plot('originations')}.data.flatMap(t => t.y).reduce((a, b) => a + b)") == born
+        expect(page.locator(".chip")).to_have_count(len(labels))
         page.locator("#filter-reset").click()
+        expect(page.locator(".chip")).to_have_count(0)
     expect_cards(page, whole)
     assert "?" not in page.url
 
@@ -148,7 +194,7 @@ def test_dates_filter_too_and_a_shared_address_opens_the_same_view(
     expect_cards(page, shown(portfolio.states, view))
     shared = open_tab(page.url).page
     expect_cards(shared, shown(portfolio.states, view))
-    expect(shared.locator("#filter-originated-pill")).to_have_text("Originated: from 2024 Q1")
+    expect(shared.locator(".chip")).to_have_text(["As of: Jun 2025", "Originated: from 2024 Q1"])
     shared.locator("#nav-loans").click()
     expect(shared.locator("#loans-in-view .kpi-value")).to_have_text(shown(portfolio.states, view)["active_loans"])
 
@@ -158,20 +204,32 @@ def test_a_click_on_a_mark_drills_down_and_a_second_one_back(
 ) -> None:
     page = open_tab(address).page
     expect_cards(page, shown(portfolio.states, Filters()))
-    largest = marks(page, "purpose", ".customdata[0][0]")
+    largest = marks(page, "purpose", ".customdata[0].at(-1)").removeprefix("purpose=")
     click_mark(page, "#purpose .bars .point path")
     expect_cards(page, shown(portfolio.states, Filters(chosen={"purpose": (largest,)})))
-    expect(page.locator("#filter-purpose-pill")).to_have_text(f"Purpose: {text.label(largest)}")
+    expect(page.locator(".chip")).to_have_text(f"Purpose: {text.label(largest)}")
     click_mark(page, "#purpose .bars .point path")
     expect_cards(page, shown(portfolio.states, Filters()))
+    # one mark on another: the charts filter one another through one state, and each chip undoes its own part
+    click_mark(page, "#rating-loss .bars .point:nth-child(5) path")
+    expect_cards(page, shown(portfolio.states, Filters.from_query("rating=Very+High")))
     click_mark(page, "#score .bars .point path")
-    expect(page.locator("#filter-score-pill")).to_contain_text("Score band: 300")
+    both = Filters.from_query("rating=Very+High&score=300-579")
+    expect_cards(page, shown(portfolio.states, both))
+    expect(page.locator(".chip")).to_have_text(["Model rating: Very High", "Score band: 300–579"])
+    page.get_by_role("button", name="Remove filter Model rating: Very High").press("Enter")
+    expect_cards(page, shown(portfolio.states, Filters.from_query("score=300-579")))
+    page.locator(".chip").click()
+    expect_cards(page, shown(portfolio.states, Filters()))
+    click_mark(page, "#risk-purpose .heatmap-label")
+    expect(page.locator(".chip")).to_have_count(2)
     page.locator("#filter-reset").click()
-    ring = page.locator("#risk-donut .pielayer").bounding_box()
-    page.mouse.move(ring["x"] + ring["width"] * 0.95, ring["y"] + ring["height"] / 2, steps=3)
-    expect(page.locator(".hoverlayer .hovertext").first).to_be_attached()
-    page.mouse.click(ring["x"] + ring["width"] * 0.95, ring["y"] + ring["height"] / 2)
-    expect(page.locator("#filter-risk-pill")).to_have_text("Risk category: Low")
+    click_mark(page, "#growth .bars .point path")
+    expect(page.locator(".chip")).to_have_text(["As of: Jun 2024", "Risk category: Low"])
+    expect_cards(page, shown(portfolio.states, Filters.from_query("as_of=2024-06&risk=Low")))
+    page.locator("#filter-reset").click()
+    click_mark(page, "#risk-donut .pielayer", (0.95, 0.5))
+    expect(page.locator(".chip")).to_have_text("Risk category: Low")
 
 
 def test_the_export_downloads_the_loans_in_view(
@@ -180,13 +238,54 @@ def test_the_export_downloads_the_loans_in_view(
     page = open_tab(f"{address}/?purpose=auto").page
     filters = Filters(chosen={"purpose": ("auto",)})
     expect_cards(page, shown(portfolio.states, filters))
-    wanted = small_lake.latest(portfolio.states).filter(filters.predicate())
+    wanted = small_lake.in_view(portfolio.states, filters)
     for link, loans in (("#export-loans", wanted), ("#export-high-risk", wanted.filter(HIGH))):
-        with page.expect_download() as download:
-            page.locator(link).click()
-        rows = pl.read_csv(io.BytesIO(Path(download.value.path()).read_bytes()), infer_schema_length=None)
-        assert sorted(rows["loan_id"]) == sorted(loans["loan_id"])
-    assert download.value.suggested_filename == "high_risk_loans_2026-06-30_filtered.csv"
+        for suffix, kind in (("", "csv"), ("-parquet", "parquet")):
+            name, content = saved(page, link + suffix)
+            read = pl.read_parquet if kind == "parquet" else partial(pl.read_csv, infer_schema_length=None)
+            assert sorted(read(io.BytesIO(content))["loan_id"]) == sorted(loans["loan_id"])
+            assert name.endswith(f"loans_2026-06-30_filtered.{kind}")
+
+
+def test_every_chart_is_saved_as_a_picture_and_as_its_numbers(
+    address: str, open_tab: Callable[..., Tab], portfolio: Portfolio
+) -> None:
+    page = open_tab(f"{address}/?status=current").page
+    filters = Filters(chosen={"status": ("current",)})
+    expect_cards(page, shown(portfolio.states, filters))
+    loans = small_lake.in_view(portfolio.states, filters)
+    charts = set(CHARTS) - {"default-trend"}  # which has none of a status
+    drawn(page, *charts)
+    name, content = saved(page, "#purpose-csv")
+    assert name == "purpose_30_jun_2026.csv"
+    numbers = pl.read_csv(io.BytesIO(content))
+    assert numbers["loans"].sum() == loans.height
+    assert numbers["balance"].sum() == pytest.approx(loans["outstanding_balance"].sum())
+    for chart in charts:
+        assert pl.read_csv(io.BytesIO(saved(page, f"#{chart}-csv")[1])).height > 0, chart
+    for chart in ("risk-donut", "regions"):
+        name, content = saved(page, f"#{chart}-png")
+        with Image.open(io.BytesIO(content)) as picture:
+            assert picture.format == "PNG"
+            assert picture.width >= 1280  # at least 640 pixels, drawn twice as fine
+            assert len(picture.convert("RGB").getcolors(1_000_000)) > 20
+
+
+def test_the_refresh_is_as_often_as_the_user_says_and_remembered(address: str, open_tab: Callable[..., Tab]) -> None:
+    page = open_tab(address).page
+    tick = "window.dash_clientside.creditRisk.pace"
+    assert page.evaluate(f"{tick}('0')[1]") is True
+    assert page.evaluate(f"{tick}('15')") == [15_000, False]
+    choice = page.locator("#refresh-pace")
+    expect(choice).to_have_value("1 min")
+    expect(page.locator(".kpi").first).to_be_visible()
+    choice.click()
+    page.get_by_role("option", name="Off").click()
+    expect(choice).to_have_value("Off")
+    page.reload()
+    expect(page.locator("#refresh-pace")).to_have_value("Off")
+    page.locator("#refresh-pace").click()
+    page.get_by_role("option", name="1 min").click()  # the tabs of a test share the browser's memory
 
 
 def test_a_new_table_version_shows_by_itself(
@@ -202,7 +301,7 @@ def test_a_new_table_version_shows_by_itself(
     expect_cards(page, shown(states, low))
     expect(page.locator(".stamp-date")).to_have_text("Data as of 30 Jun 2026")
     expect(page.locator("#filter-as_of")).to_have_value("30 Jun 2026 · newest")
-    expect(page.locator("#filter-risk-pill")).to_have_text("Risk category: Low")
+    expect(page.locator(".chip")).to_have_text("Risk category: Low")
 
 
 def test_the_loan_list_pages_sorts_and_searches_on_the_server(
@@ -219,6 +318,9 @@ def test_the_loan_list_pages_sorts_and_searches_on_the_server(
     first.get_by_role("link").click()
     expect(page.locator("h1")).to_have_text(f"Loan {book['loan_id'].min()}")
     expect(page.locator("#loan-facts tbody tr").first).to_be_visible()
+    expect(page.locator("#loan-loss tbody tr")).to_have_count(4)
+    # the small lake has scores, and no registered model to explain them
+    expect(page.locator("#loan-waterfall-note")).to_contain_text("no version 1")
     page.get_by_role("link", name="All loans").click()
     wanted = book["loan_id"][book.height // 2]
     page.locator("#loan-search").fill(wanted)

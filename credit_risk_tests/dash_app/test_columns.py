@@ -10,10 +10,12 @@ from credit_risk_assets.credit.features import FEATURES
 from credit_risk_tests.dash_app import small_lake
 from credit_risk_tests.dash_app.conftest import Portfolio, Visitor
 from credit_risk_tests.dash_app.test_access import VALUES
+from dash_app.data.export import stream_parquet
 from dash_app.data.filters import Filters
-from dash_app.data.lake import Lake, NotPermittedError
+from dash_app.data.index import loan_index
+from dash_app.data.lake import Lake, LakeError, NotPermittedError
 from dash_app.data.loan import read_loan
-from dash_app.data.loans import LoanRequest, loan_block
+from dash_app.data.loans import LoanRequest, loan_block, loan_sums
 from dash_app.security.columns import POLICIES, PROTECTED
 from dash_app.security.registry import PAGE_CALLBACKS
 from dash_app.security.roles import Role
@@ -70,7 +72,12 @@ def test_an_export_holds_the_columns_of_the_role(visitors: dict[str, Visitor]) -
 def test_a_viewer_reads_no_single_loan_whatever_page_asks(guarded: Portfolio) -> None:
     lake = Lake(guarded.settings.lake)
     snapshot = lake.seen_by(POLICIES[Role.VIEWER]).snapshot()
-    for ask in (lambda: loan_block(snapshot, LoanRequest(Filters())), lambda: read_loan(snapshot, "L000007")):
+    for ask in (
+        lambda: loan_block(snapshot, LoanRequest(Filters())),
+        lambda: loan_sums(snapshot, LoanRequest(Filters())),
+        lambda: read_loan(snapshot, "L000007"),
+        lambda: next(stream_parquet(snapshot, Filters())),
+    ):
         with pytest.raises(NotPermittedError, match="single loans"):
             ask()
     assert snapshot.frame(t.PORTFOLIO_CUBE).height > 0
@@ -90,8 +97,9 @@ def test_hidden_columns_are_hidden_in_every_way_to_read(guarded: Portfolio) -> N
         assert raw - set(snapshot.scan(t.LOANS).collect().columns) == hidden
         assert "raw" not in snapshot.columns(t.REJECTED_RECORDS)
         assert ("examples" in snapshot.frame(t.QUALITY_RESULTS).columns) is (role is not Role.VIEWER)
-        with pytest.raises(NotPermittedError, match="customer_id"):
-            next(snapshot.batches(t.LOANS, ["loan_id", "customer_id"]))
+        with pytest.raises(LakeError, match="customer_id"):
+            next(snapshot.stream(t.LOANS, snapshot.scan(t.LOANS).select("loan_id", "customer_id"), 10))
+        assert set(loan_index(snapshot).frame.columns).isdisjoint(hidden)
     stranger = Lake(guarded.settings.lake).snapshot()
     assert "age" not in stranger.columns(t.LOANS)
 

@@ -10,12 +10,13 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credit_risk_assets.config import tables as t
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.tape.contract import ON_BOOK_STATUSES
 from credit_risk_tests.dash_app import small_lake
 from credit_risk_tests.dash_app.conftest import Portfolio
 from dash_app.app import create_app
-from dash_app.data.export import escape_formulas, high_risk, stream_csv
+from dash_app.data.export import escape_formulas, high_risk, stream_csv, stream_parquet
 from dash_app.data.filters import Filters
 from dash_app.data.lake import Snapshot
 
@@ -26,19 +27,38 @@ def table(content: bytes) -> pl.DataFrame:
 
 @pytest.mark.parametrize(
     "query",
-    ["", "risk=High&purpose=home", "score=unknown", "region=unknown", "from=2024-Q1&to=2024-Q4", "as_of=2024-06"],
+    ["", "risk=High&purpose=home", "rating=High&risk=High", "score=unknown", "region=unknown", "from=2024-Q1&to=2024-Q4", "as_of=2024-06", "as_of=2024-06&rating=Low"],
 )
 def test_the_export_is_the_loans_in_view(snapshot: Snapshot, portfolio: Portfolio, query: str) -> None:
     filters = Filters.from_query(query)
-    states = (
-        portfolio.states.filter(pl.col("as_of_month") == filters.as_of)
-        if filters.as_of
-        else small_lake.latest(portfolio.states)
-    )
-    wanted = states.filter(filters.predicate())
-    found = table(b"".join(stream_csv(snapshot, filters)))
-    assert sorted(found["loan_id"]) == sorted(wanted["loan_id"])
-    assert found["outstanding_balance"].sum() == pytest.approx(wanted["outstanding_balance"].sum())
+    wanted = small_lake.in_view(portfolio.states, filters)
+    for found in (
+        table(b"".join(stream_csv(snapshot, filters))),
+        pl.read_parquet(io.BytesIO(b"".join(stream_parquet(snapshot, filters)))),
+    ):
+        assert sorted(found["loan_id"]) == sorted(wanted["loan_id"])
+        balance = found["outstanding_balance"].cast(pl.Float64)  # an empty CSV has no types
+        assert balance.sum() == pytest.approx(wanted["outstanding_balance"].sum())
+
+
+def test_scores_are_exported_beside_their_loans(snapshot: Snapshot) -> None:
+    columns = ["loan_id", "pd_12m", "risk_rating", "reason_1"]
+    scores = snapshot.frame(t.LOAN_SCORES).filter(pl.col("risk_rating") == "High").select(columns).sort("loan_id")
+    found = pl.read_parquet(io.BytesIO(b"".join(stream_parquet(snapshot, Filters.from_query("rating=High")))))
+    assert found.select(columns).sort("loan_id").equals(scores)
+    closed = table(b"".join(stream_csv(snapshot, Filters.from_query("status=paid_off"))))
+    assert closed.height > 0
+    assert closed["risk_rating"].null_count() == closed["pd_12m"].null_count() == closed.height
+
+
+def test_a_parquet_file_comes_in_pieces_with_the_lakes_types(snapshot: Snapshot, portfolio: Portfolio) -> None:
+    pieces = list(stream_parquet(snapshot, Filters()))
+    found = pl.read_parquet(io.BytesIO(b"".join(pieces)))
+    assert len(pieces) > 2
+    assert pieces[-1].endswith(b"PAR1")
+    kept = [name for name in found.columns if name in portfolio.states.columns]
+    assert found.select(kept).schema == portfolio.states.select(kept).schema
+    assert set(found["employment_type"]) == set(portfolio.states["employment_type"])  # no apostrophes in Parquet
 
 
 def test_an_empty_view_is_a_header(snapshot: Snapshot) -> None:
@@ -90,6 +110,8 @@ def test_the_routes_name_the_file_and_stream_it(server: Flask, portfolio: Portfo
 
 
 def test_without_a_lake_the_export_says_what_to_do(empty_home: Settings) -> None:
-    response = create_app(empty_home).server.test_client().get("/export/loans.csv")
-    assert response.status_code == 503
-    assert "credit-risk refresh" in response.text
+    client = create_app(empty_home).server.test_client()
+    for path in ("/export/loans.csv", "/export/high-risk.parquet"):
+        response = client.get(path)
+        assert response.status_code == 503
+        assert "credit-risk refresh" in response.text

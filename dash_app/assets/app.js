@@ -1,15 +1,18 @@
-// What happens without the server: the filters' state in the URL, the filter buttons, drill-down, relative times.
+// What happens without the server: the filters' state in the URL, their buttons and chips, drill-down, relative times.
 (function () {
   "use strict";
 
   // In the order of the server's dimensions; see components/ids.py.
-  var KEYS = ["risk", "purpose", "status", "score", "dpd", "region"];
+  var KEYS = ["risk", "rating", "purpose", "status", "score", "dpd", "region"];
   var NAMES = {
-    risk: "Risk category", purpose: "Purpose", status: "Status", score: "Score band", dpd: "Days past due",
-    region: "Region", originated: "Originated"
+    risk: "Risk category", rating: "Model rating", purpose: "Purpose", status: "Status", score: "Score band",
+    dpd: "Days past due", region: "Region", originated: "Originated", as_of: "As of", as_of_from: "Tapes"
   };
   var PAGES = ["/", "/loans"];
-  var EXPORTS = ["/export/loans.csv", "/export/high-risk.csv"];
+  var EXPORTS = [
+    "/export/loans.csv", "/export/loans.parquet", "/export/high-risk.csv", "/export/high-risk.parquet"
+  ];
+  var MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
   function label(value) {
     if (value === null || value === undefined || value === "") { return "–"; }
@@ -21,30 +24,91 @@
 
   function withQuery(path, query) { return query ? path + "?" + query : path; }
 
-  function pillText(key, values) {
-    if (!values.length) { return NAMES[key]; }
-    var first = key === "dpd" ? values[0] + " days" : label(values[0]);
-    return NAMES[key] + ": " + first + (values.length > 1 ? " +" + (values.length - 1) : "");
+  function pillText(key, count) { return NAMES[key] + (count ? " · " + count : ""); }
+
+  function month(value) { return MONTHS[Number(value.slice(5)) - 1] + " " + value.slice(0, 4); }
+
+  function wordOf(key, value) {
+    if (key === "dpd") { return value === "0" ? "on time" : value.replace("-", "–") + " days"; }
+    if (key === "score") { return value.replace("-", "–"); }
+    if (key === "as_of") { return month(value); }
+    return label(value);
   }
+
+  // The view on screen, in the parts that the controls hold.
+  var view = { as_of: "", as_of_from: "", from: null, to: null };
+  KEYS.forEach(function (key) { view[key] = []; });
+
+  function put(key, value) {
+    var id = "filter-" + key;
+    if (document.getElementById("filter-bar")) { window.dash_clientside.set_props(id, { value: value }); }
+  }
+
+  function chip(key, value, text) {
+    return {
+      type: "Button", namespace: "dash_html_components",
+      props: {
+        children: [
+          text,
+          { type: "Span", namespace: "dash_html_components", props: { className: "cross", "aria-hidden": "true" } }
+        ],
+        className: "chip", type: "button", title: "Remove this filter", "aria-label": "Remove filter " + text,
+        "data-key": key, "data-value": value
+      }
+    };
+  }
+
+  function chips() {
+    var found = [];
+    if (view.as_of) { found.push(chip("as_of", "", NAMES.as_of + ": " + month(view.as_of))); }
+    if (view.as_of_from) { found.push(chip("as_of_from", "", NAMES.as_of_from + " from " + month(view.as_of_from))); }
+    KEYS.forEach(function (key) {
+      view[key].forEach(function (value) { found.push(chip(key, value, NAMES[key] + ": " + wordOf(key, value))); });
+    });
+    if (view.from || view.to) {
+      var from = (view.from || "").replace("-", " "), to = (view.to || "").replace("-", " ");
+      var span = from === to ? from : from && to ? from + " to " + to : from ? "from " + from : "to " + to;
+      found.push(chip("originated", "", NAMES.originated + ": " + span));
+    }
+    return found;
+  }
+
+  function undo(key, value) {
+    if (key === "originated") { put("from", null); put("to", null); return; }
+    if (key === "as_of" || key === "as_of_from") { put(key, ""); return; }
+    put(key, view[key].filter(function (one) { return one !== value; }));
+  }
+
+  document.addEventListener("click", function (event) {
+    var pressed = event.target.closest ? event.target.closest(".chip") : null;
+    if (!pressed) { return; }
+    undo(pressed.getAttribute("data-key"), pressed.getAttribute("data-value"));
+    // the chip goes; whoever uses the keyboard stays where the filters are
+    var next = document.querySelector(".filter-bar .pill");
+    if (next) { next.focus({ preventScroll: true }); }
+  });
 
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.creditRisk = {
     applyFilters: function () {
-      var values = Array.prototype.slice.call(arguments);
-      var asOf = values[0] || "", since = values[KEYS.length + 1] || "", until = values[KEYS.length + 2] || "";
-      var query = new URLSearchParams(), texts = [], classes = [], filtered = Boolean(since || until);
-      if (asOf) { query.append("as_of", asOf); }
-      KEYS.forEach(function (key, place) {
-        var chosen = values[place + 1] || [];
-        chosen.forEach(function (value) { query.append(key, value); });
-        filtered = filtered || chosen.length > 0;
-        texts.push(pillText(key, chosen));
-        classes.push(chosen.length ? "pill active" : "pill");
+      var values = Array.prototype.slice.call(arguments), at = 0;
+      view.as_of = values[at++] || "";
+      view.as_of_from = values[at++] || "";
+      KEYS.forEach(function (key) { view[key] = values[at++] || []; });
+      view.from = values[at++] || null;
+      view.to = values[at++] || null;
+      var query = new URLSearchParams(), texts = [], classes = [];
+      if (view.as_of) { query.append("as_of", view.as_of); }
+      if (view.as_of_from) { query.append("as_of_from", view.as_of_from); }
+      KEYS.forEach(function (key) {
+        view[key].forEach(function (value) { query.append(key, value); });
+        texts.push(pillText(key, view[key].length));
+        classes.push(view[key].length ? "pill active" : "pill");
       });
-      if (since) { query.append("from", since); }
-      if (until) { query.append("to", until); }
-      var span = since && until ? since + " to " + until : since ? "from " + since : until ? "to " + until : "";
-      texts.push(span ? NAMES.originated + ": " + span.replace(/(\d{4})-(Q\d)/g, "$1 $2") : NAMES.originated);
+      if (view.from) { query.append("from", view.from); }
+      if (view.to) { query.append("to", view.to); }
+      var span = view.from || view.to;
+      texts.push(pillText("originated", span ? 1 : 0));
       classes.push(span ? "pill active" : "pill");
       var text = query.toString();
       // The address changes without a navigation: it can be shared, and the page is not laid out anew.
@@ -54,7 +118,7 @@
       ].concat(
         PAGES.concat(EXPORTS).map(function (path) { return withQuery(path, text); }),
         texts, classes,
-        [filtered || asOf ? "reset" : "reset idle"]
+        [text ? "reset" : "reset idle", chips(), text ? "chips" : "chips none"]
       );
     },
 
@@ -63,6 +127,12 @@
         var here = page === path || (page === "/loans" && String(path).indexOf("/loan/") === 0);
         return here ? "nav-link here" : "nav-link";
       });
+    },
+
+    // How often the page asks for new table versions: the user's choice, which the browser remembers.
+    pace: function (seconds) {
+      var chosen = Number(seconds);
+      return chosen > 0 ? [chosen * 1000, false] : [3600 * 1000, true];
     },
 
     // Another view of the loans: the grid forgets its blocks and asks again.
@@ -75,31 +145,33 @@
 
     reset: function (clicks) {
       if (!clicks) { throw window.dash_clientside.PreventUpdate; }
-      return [""].concat(KEYS.map(function () { return []; }), [null, null]);
+      return ["", ""].concat(KEYS.map(function () { return []; }), [null, null]);
     },
 
+    // A click on a mark filters by what the mark's custom data ends with, such as "risk=High&purpose=home";
+    // a second one on a mark whose filters are all set takes them away.
     drill: function () {
-      var nothing = KEYS.map(function () { return window.dash_clientside.no_update; });
       var context = window.dash_clientside.callback_context;
       var cause = context.triggered.length ? context.triggered[0] : null;
-      if (!cause || !cause.value || !cause.value.points || !cause.value.points.length) { return nothing; }
-      var graph = cause.prop_id.split(".")[0], point = cause.value.points[0];
-      var data = point.customdata || [];
+      if (!cause || !cause.value || !cause.value.points || !cause.value.points.length) {
+        return window.dash_clientside.no_update;
+      }
+      var data = cause.value.points[0].customdata;
       // plotly hands a pie's and a treemap's custom data over in one more array
-      if (data.length === 1 && Array.isArray(data[0])) { data = data[0]; }
-      var marks = {
-        "risk-donut": [["risk", data[2]]], "dpd": [["dpd", data[0]]], "score": [["score", data[0]]],
-        "purpose": [["purpose", data[0]]], "risk-purpose": [["risk", data[2]], ["purpose", data[3]]],
-        "regions": [["region", data[3]]]
-      }[graph] || [];
-      var states = Array.prototype.slice.call(arguments, -KEYS.length);
+      while (Array.isArray(data) && data.length === 1 && Array.isArray(data[0])) { data = data[0]; }
+      var last = Array.isArray(data) ? data[data.length - 1] : data;
+      if (typeof last !== "string" || last.indexOf("=") < 0) { return window.dash_clientside.no_update; }
+      var marks = Array.from(new URLSearchParams(last).entries());
+      function isSet(mark) {
+        var now = view[mark[0]];
+        return Array.isArray(now) ? now.length === 1 && now[0] === mark[1] : now === mark[1];
+      }
+      var away = marks.every(isSet);
       marks.forEach(function (mark) {
-        var place = KEYS.indexOf(mark[0]), now = states[place] || [];
-        if (mark[1] === undefined || mark[1] === null) { return; }
-        // a second click on the same mark takes the filter away
-        nothing[place] = now.length === 1 && now[0] === mark[1] && marks.length === 1 ? [] : [mark[1]];
+        var many = KEYS.indexOf(mark[0]) >= 0;
+        put(mark[0], away ? (many ? [] : mark[0].indexOf("as_of") === 0 ? "" : null) : many ? [mark[1]] : mark[1]);
       });
-      return nothing;
+      return window.dash_clientside.no_update;
     }
   };
 

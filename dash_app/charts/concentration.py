@@ -15,6 +15,7 @@ from dash_app.charts.style import (
     Chart,
     axis,
     blank,
+    drill,
     layout,
 )
 from dash_app.components import text
@@ -44,9 +45,12 @@ def risk_by_purpose(cube: Cube, filters: Filters, measure: str, currency: str) -
         values.append(found)
     detail = [
         [
-            [text.count(r["loans"]), text.money(r["balance"], currency), category, purpose]
-            if r
-            else ["0", "", category, purpose]
+            [
+                text.count(r["loans"]) if r else "0",
+                text.money(r["balance"], currency) if r else "",
+                text.label(purpose),
+                drill({"risk": category, "purpose": purpose}),
+            ]
             for purpose in purposes
             for r in [cells.get((category, purpose))]
         ]
@@ -66,7 +70,7 @@ def risk_by_purpose(cube: Cube, filters: Filters, measure: str, currency: str) -
         "ygap": 3,
         "customdata": detail,
         "hoverongaps": False,
-        "hovertemplate": "<b>%{y} risk, %{customdata[3]}</b><br>%{customdata[1]}, %{customdata[0]} loans<br>"
+        "hovertemplate": "<b>%{y} risk, %{customdata[2]}</b><br>%{customdata[1]}, %{customdata[0]} loans<br>"
         "%{text}<extra></extra>",
     }
     figure = {
@@ -88,7 +92,8 @@ def risk_by_purpose(cube: Cube, filters: Filters, measure: str, currency: str) -
             f"Most high-risk balance: {text.label(by_purpose['loan_purpose'][0]).lower()}, "
             f"{text.money(by_purpose['balance'][0], currency)} or {text.percent(share)} of its balance."
         )
-    return Chart(figure, note)
+    data = sums.select("risk_category", "loan_purpose", "loans", "balance", "expected_loss")
+    return Chart(figure, note, data.sort("risk_category", "loan_purpose"))
 
 
 REGIONS_SHOWN = 24
@@ -117,7 +122,12 @@ def region_treemap(cube: Cube, filters: Filters, currency: str) -> Chart:
         "parents": [""] * len(rows),
         "values": [balance for _, _, balance, _ in rows],
         "customdata": [
-            [text.money(balance, currency), text.percent(balance / whole), text.percent(rate, 2), region]
+            [
+                text.money(balance, currency),
+                text.percent(balance / whole),
+                text.percent(rate, 2),
+                drill({"region": region}) if region else "",
+            ]
             for (_, region, balance, _), rate in zip(rows, rates, strict=True)
         ],
         "texttemplate": "<b>%{label}</b><br>%{customdata[0]}<br>%{customdata[1]}",
@@ -136,7 +146,8 @@ def region_treemap(cube: Cube, filters: Filters, currency: str) -> Chart:
         f"{rows[0][0]} holds {text.percent(rows[0][2] / whole)}; "
         f"concentration index (HHI) {hhi:.2f}. Darker: higher expected loss."
     )
-    return Chart({"data": [tree], "layout": layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})}, note)
+    figure = {"data": [tree], "layout": layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})}
+    return Chart(figure, note, sums.select("region", "loans", "balance", "expected_loss"))
 
 
 def _tint(value: float, low: float, high: float) -> str:

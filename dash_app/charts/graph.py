@@ -1,4 +1,4 @@
-"""The one place where a graph is made: no button that uploads, no logo, an image named after the chart."""
+"""The one place where a graph is made: nothing that uploads, and every chart can be saved as picture and as data."""
 
 from __future__ import annotations
 
@@ -11,30 +11,15 @@ from dash_app.components.aria import aria
 
 
 def graph_config(name: str) -> Any:
-    """Plotly's options: nothing can leave the machine, only the picture can be saved."""
+    """Plotly's options: nothing can leave the machine, and the buttons of the card save picture and data."""
     return {
         "displaylogo": False,
-        "displayModeBar": "hover",
+        "displayModeBar": False,
         "showSendToCloud": False,
         "plotlyServerURL": "",
         "responsive": True,
         "scrollZoom": False,
         "doubleClick": False,
-        "modeBarButtonsToRemove": [
-            "zoom2d",
-            "pan2d",
-            "select2d",
-            "lasso2d",
-            "zoomIn2d",
-            "zoomOut2d",
-            "autoScale2d",
-            "resetScale2d",
-            "hoverClosestCartesian",
-            "hoverCompareCartesian",
-            "toggleSpikelines",
-            "hoverClosestPie",
-            "sendDataToCloud",
-        ],
         "toImageButtonOptions": {"format": "png", "filename": name, "scale": 2},
     }
 
@@ -50,6 +35,22 @@ def graph(name: str, height: int = 260) -> dcc.Graph:
     )
 
 
+def save_buttons(name: str, title: str) -> html.Div:
+    """Save a graph as PNG, or its numbers as CSV; assets/save.js does both in the browser."""
+    buttons = [
+        html.Button(
+            html.Span(className=f"icon {kind}", **aria(hidden="true")),
+            type="button",
+            id=f"{name}-{kind}",
+            className="save",
+            title=f"{title}: {what}",
+            **{**aria(label=f"{title}: {what}"), "data-save": kind, "data-chart": name, "data-title": title},
+        )
+        for kind, what in (("png", "save as picture"), ("csv", "save the numbers as CSV"))
+    ]
+    return html.Div(buttons, className="save-buttons")
+
+
 def chart_card(
     name: str, title: str, *, width: int = 4, height: int = 260, aside: Any = None, wide: bool = False
 ) -> html.Section:
@@ -58,7 +59,8 @@ def chart_card(
     `width` is in twelfths of the page; `aside` stands at the right of the title; a `wide` chart
     scrolls sideways on a narrow screen.
     """
-    heading = html.Div([html.H2(title, id=f"{name}-title", className="card-title"), aside], className="card-heading")
+    tools = html.Div([aside, save_buttons(name, title)], className="card-tools")
+    heading = html.Div([html.H2(title, id=f"{name}-title", className="card-title"), tools], className="card-heading")
     note = html.P("", id=f"{name}-note", className="card-note")
     return html.Section(
         [heading, note, html.Div(graph(name, height), className="card-graph wide" if wide else "card-graph")],

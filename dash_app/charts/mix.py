@@ -20,6 +20,7 @@ from dash_app.charts.style import (
     Chart,
     axis,
     blank,
+    drill,
     layout,
 )
 from dash_app.components import text
@@ -55,7 +56,7 @@ def risk_donut(cube: Cube, filters: Filters, currency: str) -> Chart:
         },
         "textinfo": "none",
         "customdata": [
-            [text.money(b, currency), text.count(n), category]
+            [text.money(b, currency), text.count(n), drill({"risk": category})]
             for b, n, category in zip(balance, loans, RISK_CATEGORIES, strict=True)
         ],
         "hovertemplate": "<b>%{label}</b><br>%{customdata[0]}, %{percent}<br>%{customdata[1]} loans<extra></extra>",
@@ -91,7 +92,8 @@ def risk_donut(cube: Cube, filters: Filters, currency: str) -> Chart:
             }
         )
     note = f"High and Very High hold {text.percent(high)} of the balance."
-    return Chart({"data": [pie], "layout": layout(annotations=notes)}, note)
+    data = pl.DataFrame({"risk_category": RISK_CATEGORIES, "loans": loans, "balance": balance})
+    return Chart({"data": [pie], "layout": layout(annotations=notes)}, note, data)
 
 
 def dpd_distribution(cube: Cube, filters: Filters) -> Chart:
@@ -113,8 +115,8 @@ def dpd_distribution(cube: Cube, filters: Filters) -> Chart:
         "text": [f"<b>{text.count(n)}</b>  {text.percent(s)}" for n, s in zip(loans, shares, strict=True)],
         "textposition": "outside",
         "textfont": {"size": 11.5, "color": INK},
-        "customdata": [[bucket, text.percent(s)] for bucket, s in zip(DPD_BUCKETS, shares, strict=True)],
-        "hovertemplate": "<b>%{y} days</b><br>%{x:,} loans, %{customdata[1]}<extra></extra>",
+        "customdata": [[text.percent(s), drill({"dpd": bucket})] for bucket, s in zip(DPD_BUCKETS, shares, strict=True)],
+        "hovertemplate": "<b>%{y} days</b><br>%{x:,} loans, %{customdata[0]}<extra></extra>",
     }
     figure = {
         "data": [bars],
@@ -128,6 +130,7 @@ def dpd_distribution(cube: Cube, filters: Filters) -> Chart:
     return Chart(
         figure,
         f"{text.percent(late)} of the loans are past due, {text.percent(sum(shares[2:]))} by 30+ days.",
+        pl.DataFrame({"days_past_due": DPD_BUCKETS, "loans": loans, "share": shares}),
     )
 
 
@@ -153,7 +156,12 @@ def score_distribution(cube: Cube, filters: Filters) -> Chart:
         "textfont": {"size": 11.5, "color": INK},
         "cliponaxis": False,
         "customdata": [
-            [SCORE_BANDS[i], text.percent(losses[i] / balance[i] if balance[i] else None, 2)] for i in shown
+            [
+                SCORE_BANDS[i],
+                text.percent(losses[i] / balance[i] if balance[i] else None, 2),
+                drill({"score": SCORE_BANDS[i]}),
+            ]
+            for i in shown
         ],
         "hovertemplate": "<b>Score %{customdata[0]}</b><br>%{y:,} loans"
         "<br>expected loss %{customdata[1]} of balance<extra></extra>",
@@ -169,7 +177,8 @@ def score_distribution(cube: Cube, filters: Filters) -> Chart:
     known = whole - loans[-1]
     weak = sum(loans[:3])
     note = f"{text.percent(weak / known)} of the scored loans lie below 660 points."
-    return Chart(figure, note)
+    data = pl.DataFrame({"score_band": SCORE_BANDS, "loans": loans, "balance": balance, "expected_loss": losses})
+    return Chart(figure, note, data)
 
 
 def amount_by_purpose(cube: Cube, filters: Filters, currency: str) -> Chart:
@@ -192,17 +201,18 @@ def amount_by_purpose(cube: Cube, filters: Filters, currency: str) -> Chart:
         "textposition": "outside",
         "textfont": {"size": 11.5, "color": INK},
         "customdata": [
-            [purpose, text.count(n), text.money(a, currency)]
+            [text.count(n), text.money(a, currency), drill({"purpose": purpose})]
             for purpose, n, a in sums.select("loan_purpose", "loans", "loan_amount").iter_rows()
         ],
-        "hovertemplate": "<b>%{y}</b><br>%{text}<br>%{customdata[1]} loans, %{customdata[2]} lent<extra></extra>",
+        "hovertemplate": "<b>%{y}</b><br>%{text}<br>%{customdata[0]} loans, %{customdata[1]} lent<extra></extra>",
     }
     figure = {
         "data": [bars],
         "layout": layout(
             bargap=0.3,
-            xaxis=axis(showticklabels=False, range=[0, (max(values) or 1) * 1.72]),
+            xaxis=axis(showticklabels=False, range=[0, (max(values) or 1) * 1.95]),
             yaxis=axis(autorange="reversed", type="category", ticksuffix="  "),
         ),
     }
-    return Chart(figure, f"{names[0]} is the largest purpose, with {text.percent(shares[0])} of the balance.")
+    note = f"{names[0]} is the largest purpose, with {text.percent(shares[0])} of the balance."
+    return Chart(figure, note, sums.select("loan_purpose", "loans", "balance", "loan_amount"))

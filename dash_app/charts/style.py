@@ -6,8 +6,12 @@ scheme asks nothing of the server.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
+
+import polars as pl
 
 # Okabe and Ito's palette: told apart with every common colour blindness.
 BLUE, SKY, GREEN, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#F0E442"
@@ -33,10 +37,24 @@ NO_LOAN = "No loan matches the filters."
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure and the sentence that says what it shows; the sentence is also its text alternative."""
+    """A figure and the sentence that says what it shows; the sentence is also its text alternative.
+
+    `data` are the exact numbers behind the marks, which a reader can save; they travel inside the figure.
+    """
 
     figure: dict[str, Any]
     note: str
+    data: pl.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        if self.data is not None:
+            table = {"columns": self.data.columns, "rows": [list(row) for row in self.data.rows()]}
+            self.figure["layout"]["meta"] = {"table": table}
+
+
+def drill(filters: Mapping[str, str]) -> str:
+    """What a click on a mark filters by, as the last entry of its custom data: a URL query such as 'risk=High'."""
+    return urlencode(filters)
 
 
 def axis(**more: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dash_app.charts.style import (
     Chart,
     axis,
     blank,
+    drill,
     layout,
 )
 from dash_app.components import text
@@ -27,8 +28,8 @@ from dash_app.data.kpis import Kpi
 def portfolio_growth(cube: Cube, filters: Filters, currency: str) -> Chart:
     """Balance on book at each tape, stacked by risk category."""
     sums = cube.by(filters, "risk_category", all_tapes=True)
-    last = cube.tape(filters.as_of).month
-    tapes = [tape for tape in cube.tapes if tape.month <= last]
+    tapes = cube.shown(filters)
+    last = tapes[-1].month
     totals = {t.month: float(sums.filter(pl.col("as_of_month") == t.month)["balance"].sum()) for t in tapes}
     if not sum(totals.values()):
         return Chart(blank(NO_LOAN), NO_LOAN)
@@ -46,7 +47,11 @@ def portfolio_growth(cube: Cube, filters: Filters, currency: str) -> Chart:
                 "y": values,
                 "marker": {"color": RISK_COLOURS[category]},
                 "customdata": [
-                    [text.money(v, currency), text.percent(v / totals[t.month] if totals[t.month] else 0)]
+                    [
+                        text.money(v, currency),
+                        text.percent(v / totals[t.month] if totals[t.month] else 0),
+                        drill({"as_of": t.month, "risk": category}),
+                    ]
                     for v, t in zip(values, tapes, strict=True)
                 ],
                 "hovertemplate": f"<b>{category}</b>, %{{x}}<br>%{{customdata[0]}}, %{{customdata[1]}}<extra></extra>",
@@ -86,7 +91,8 @@ def portfolio_growth(cube: Cube, filters: Filters, currency: str) -> Chart:
     if len(tapes) > 1 and totals[tapes[-2].month]:
         grown = totals[last] / totals[tapes[-2].month] - 1
         note = f"{'Up' if grown >= 0 else 'Down'} {text.percent(abs(grown))} since {days[-2]}."
-    return Chart(figure, note)
+    data = sums.select("as_of_month", "risk_category", "loans", "balance").sort("as_of_month", "risk_category")
+    return Chart(figure, note, data)
 
 
 def default_rate_trend(kpi: Kpi, target: float) -> Chart:
@@ -108,8 +114,10 @@ def default_rate_trend(kpi: Kpi, target: float) -> Chart:
         "textposition": "top center",
         "textfont": {"size": 12, "color": INK},
         "cliponaxis": False,
-        "customdata": [text.percent(value, 2) for value in values],
-        "hovertemplate": "<b>%{customdata}</b><br>12 months to %{x}<extra></extra>",
+        "customdata": [
+            [text.percent(value, 2), drill({"as_of": f"{day:%Y-%m}"})] for day, value in points
+        ],
+        "hovertemplate": "<b>%{customdata[0]}</b><br>12 months to %{x}<extra></extra>",
     }
     figure = {
         "data": [line],
@@ -146,7 +154,10 @@ def default_rate_trend(kpi: Kpi, target: float) -> Chart:
         f"{text.percent(values[-1])}, {text.change(values[-1], target, 'share')} "
         f"{'above' if gap > 0 else 'below'} the target."
     )
-    return Chart(figure, note)
+    data = pl.DataFrame(
+        {"as_of_date": [day.isoformat() for day, _ in points], "default_rate": values, "target": target}
+    )
+    return Chart(figure, note, data)
 
 
 def originations(cube: Cube, filters: Filters) -> Chart:
@@ -171,6 +182,7 @@ def originations(cube: Cube, filters: Filters) -> Chart:
                 "name": name,
                 "x": quarters,
                 "y": [found.get(q, 0) for q in quarters],
+                "customdata": [[drill({"from": q, "to": q, "status": status})] for q in quarters],
                 "marker": {"color": STATUS_COLOURS[status]},
                 "hovertemplate": f"<b>{name}</b>, originated %{{x}}<br>%{{y:,}} loans<extra></extra>",
             }
@@ -195,6 +207,9 @@ def originations(cube: Cube, filters: Filters) -> Chart:
     return Chart(
         figure,
         f"{text.count(int(newest))} loans originated in {_quarter(quarters[-1])}; colours show their status.",
+        sums.select("origination_quarter", "loan_status", "loans", "loan_amount").sort(
+            "origination_quarter", "loan_status"
+        ),
     )
 
 

@@ -47,7 +47,7 @@ def _change(kpi: Kpi) -> html.Span:
     if kpi.value is None:
         return html.Span(kpi.note or "Not available for this view.", className="kpi-note")
     if kpi.change is None or kpi.previous is None or kpi.verdict is None:
-        return html.Span("No earlier tape to compare with", className="kpi-note")
+        return html.Span(kpi.note or "No earlier tape to compare with", className="kpi-note")
     size, verdict = text.change(kpi.value, kpi.previous, kpi.definition.unit), kpi.verdict
     if not any(figure in size for figure in "123456789") and size != "new":
         verdict = "same"  # what is shown as no change is called none

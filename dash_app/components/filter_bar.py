@@ -12,7 +12,10 @@ from dash_app.components.aria import aria
 from dash_app.data.cube import Cube
 from dash_app.data.filters import DIMENSIONS, Dimension, Filters
 
-STATUS_HINT = "None chosen: on book (current, delinquent, default)."
+HINTS = {
+    "status": "None chosen: on book (current, delinquent, default).",
+    "rating": "Ratings describe the newest tape; no loan of an earlier one has one.",
+}
 
 
 def filter_controls(cube: Cube | None, filters: Filters) -> list[Any]:
@@ -22,22 +25,33 @@ def filter_controls(cube: Cube | None, filters: Filters) -> list[Any]:
     if months:
         months[0] = {"value": "", "label": f"{months[0]['label']} · newest"}
     known = {month["value"] for month in months}
-    as_of = dmc.Select(
-        id=ids.AS_OF,
+    since = [{"value": "", "label": "the first"}, *[m for m in months if m["value"]][::-1]]
+    if months:
+        since.append({"value": tapes[-1].month, "label": text.day(tapes[-1].as_of)})
+    first = filters.as_of_from if filters.as_of_from in {t.month for t in tapes} else ""
+    as_of = _month(ids.AS_OF, "As of", "As-of date", months, filters.as_of if filters.as_of in known else "", 268)
+    as_of_from = _month(ids.AS_OF_FROM, "Tapes from", "First tape shown", since, first, 196)
+    pills = [_choices(d, filters.values(d.key), _values(d, cube)) for d in DIMENSIONS]
+    reset = html.Button("Reset", id=ids.RESET, className="reset idle", n_clicks=0, type="button")
+    chips = html.Div(id=ids.CHIPS, className="chips none", role="group", **aria(label="Filters that are set"))
+    row = html.Div([as_of, as_of_from, *pills, _origination(cube, filters), reset], className="filter-row")
+    return [row, chips]
+
+
+def _month(name: str, prefix: str, title: str, months: list[dict[str, str]], value: str, width: int) -> dmc.Select:
+    return dmc.Select(
+        id=name,
         data=months,
-        value=filters.as_of if filters.as_of in known else "",
+        value=value,
         allowDeselect=False,
         size="sm",
-        w=250,
-        leftSection=html.Span("As of", className="select-prefix"),
-        leftSectionWidth=52,
+        w=width,
+        leftSection=html.Span(prefix, className="select-prefix"),
+        leftSectionWidth=len(prefix) * 7 + 18,
         className="as-of",
         comboboxProps={"shadow": "md"},
-        **aria(label="As-of date"),
+        **aria(label=title),
     )
-    pills = [_choices(d, filters.values(d.key), _values(d, cube)) for d in DIMENSIONS]
-    reset = html.Button("Reset", id=ids.RESET, className="reset", n_clicks=0, type="button")
-    return [as_of, *pills, _origination(cube, filters), reset]
 
 
 def _values(dimension: Dimension, cube: Cube | None) -> tuple[str, ...]:
@@ -78,7 +92,7 @@ def _choices(dimension: Dimension, chosen: tuple[str, ...], values: tuple[str, .
         id=ids.control(dimension.key),
         value=list(chosen),
         label=dimension.label,
-        description=STATUS_HINT if dimension.key == "status" else None,
+        description=HINTS.get(dimension.key),
         labelProps={"className": "choices-label"},
     )
     return _popover(_pill(dimension.key, dimension.label, bool(chosen)), [group])

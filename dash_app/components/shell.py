@@ -43,7 +43,7 @@ def shell(refresh_seconds: int) -> dmc.MantineProvider:
                     className="brand",
                 ),
                 html.Nav(links, className="nav", **aria(label="Pages")),
-                html.Div([scheme, user_menu()], className="header-end"),
+                html.Div([_pace(refresh_seconds), scheme, user_menu()], className="header-end"),
             ],
             className="header-inner",
         ),
@@ -56,6 +56,7 @@ def shell(refresh_seconds: int) -> dmc.MantineProvider:
             html.Div(className="progress", **aria(hidden="true")),
             html.Main(page_container, id="main", className="main", tabIndex=-1),
             dcc.Interval(id=ids.TICK, interval=refresh_seconds * 1000),
+            dcc.Store(id=ids.DRILLED),
         ],
         defaultColorScheme="auto",
         theme={
@@ -72,3 +73,27 @@ def _link(name: str, path: str, label: str) -> dcc.Link | html.A:
         return dcc.Link(label, id=ids.nav(name), href=path, className="nav-link")
     # callbacks write to every link's place, so an empty one stands where the role has none
     return html.A(id=ids.nav(name), hidden=True)
+
+
+PACES = ((0, "Off"), (15, "15 s"), (60, "1 min"), (300, "5 min"))
+
+
+def _pace(usual: int) -> dmc.Select:
+    """How often the page asks for new tables; the browser remembers the choice."""
+    known = dict(PACES)
+    paces = PACES if usual in known else sorted([*PACES, (usual, f"{usual} s")])
+    return dmc.Select(
+        id=ids.PACE,
+        data=[{"value": str(seconds), "label": label} for seconds, label in paces],
+        value=str(usual),
+        allowDeselect=False,
+        persistence=True,
+        persistence_type="local",
+        size="xs",
+        w=138,
+        leftSection=html.Span("Refresh", className="select-prefix"),
+        leftSectionWidth=62,
+        className="pace",
+        comboboxProps={"shadow": "md"},
+        **aria(label="Refresh"),
+    )

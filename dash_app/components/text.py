@@ -31,6 +31,14 @@ def money(value: float | None, currency: str = "USD") -> str:
     return f"{minus}{sign}{size:,.0f}"
 
 
+def exact_money(value: float | None, currency: str = "USD") -> str:
+    """An amount to the cent, for a single loan: 1234.5 is $1,234.50."""
+    if value is None:
+        return NONE
+    sign = _SIGNS.get(currency, f"{currency}{SPACE}")
+    return f"{'−' if value < 0 else ''}{sign}{abs(value):,.2f}"
+
+
 def count(value: float | None) -> str:
     """A number of things: 50000 is 50,000."""
     return NONE if value is None else f"{value:,.0f}".replace("-", "−")

@@ -1,20 +1,26 @@
-"""Streams the filtered loans as CSV: flat memory, and no cell that a spreadsheet would run as a formula."""
+"""Streams the loans in view as CSV or Parquet: flat memory, and no CSV cell that a spreadsheet would run."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from credit_risk_assets.config.tables import LOAN_HISTORY, LOANS, RISK_CATEGORIES, Table
 from dash_app.data.cube import read_cube
 from dash_app.data.filters import Filters
-from dash_app.data.lake import Snapshot
+from dash_app.data.index import BATCH_ROWS, SCORE_NUMBERS, LoanIndex, loan_index, partitioned
+from dash_app.data.lake import LakeError, Snapshot
 
 HIGH_RISK = RISK_CATEGORIES[2:]
 LEFT_OUT = frozenset({"customer_id", "tape_kind"})
 FORMULA = r"^\s*[=+\-@]|^[\t\r\n]"
+ADDED = ("pd_12m", "risk_rating", "score_points", "reason_1")
+"""The score's columns that an export of the newest tape carries."""
 
 
 def loan_table(snapshot: Snapshot, filters: Filters) -> tuple[Table, str]:
@@ -37,6 +43,57 @@ def high_risk(filters: Filters) -> Filters:
 def export_columns(snapshot: Snapshot, table: Table) -> list[str]:
     """The columns an export carries: all of the table but the customer's pseudonym and the provenance."""
     return [name for name in snapshot.columns(table) if not name.startswith("_") and name not in LEFT_OUT]
+
+
+def export_frames(snapshot: Snapshot, filters: Filters) -> Iterator[pl.DataFrame]:
+    """The loans in view with their scores, piece by piece; the first piece is empty and has the columns.
+
+    Everything that can fail for want of a table or a permission fails before the first piece: raises `LakeError`.
+    """
+    snapshot.need_loan_rows()
+    table, month = loan_table(snapshot, filters)
+    columns = export_columns(snapshot, table)
+    index = loan_index(snapshot, table, month)
+    rows = partitioned(snapshot, table, month).select(columns)
+    listed = index.frame.lazy()
+    partitions = filters.partitions() if table == LOANS else None
+    if partitions is not None:  # both sides skip the same rows, so that they stay side by side
+        rows = rows.filter(partitions)
+        coded = [index.codes.is_in(d, filters.values(k)) for k, d in _PARTITIONS if filters.values(k)]
+        listed = listed.filter(pl.all_horizontal(coded))
+    added = [name for name in ADDED if name in index.frame.columns]
+    wanted = listed.select(
+        "loan_id", *added, index.codes.predicate(filters).alias("_wanted") if _filterable(index, filters) else _NOTHING
+    ).collect()
+    yield _piece(snapshot.collect(table, rows.limit(0)), wanted.clear(), index, added)
+    place = 0
+    for batch in snapshot.stream(table, rows, BATCH_ROWS):
+        part = wanted.slice(place, batch.height)
+        place += batch.height
+        if part["_wanted"].any():
+            if not part["loan_id"].equals(batch["loan_id"]):
+                raise LakeError(f"{table.path}: rows are not where the loan index has them; try the export again")
+            yield _piece(batch, part, index, added)
+
+
+_PARTITIONS = (("risk", "risk_category"), ("purpose", "loan_purpose"))
+_NOTHING = pl.lit(value=False).alias("_wanted")
+
+
+def _filterable(index: LoanIndex, filters: Filters) -> bool:
+    # only the newest tape's loans have ratings
+    return not filters.values("rating") or "risk_rating" in index.codes.words
+
+
+def _piece(batch: pl.DataFrame, part: pl.DataFrame, index: LoanIndex, added: list[str]) -> pl.DataFrame:
+    scores = index.words(part.select(added))
+    # a loan without a score has gaps, not the word for one
+    gaps = [
+        pl.when(pl.col(name) != "unknown").then(pl.col(name)).alias(name)
+        for name in added
+        if name not in SCORE_NUMBERS
+    ]
+    return batch.hstack(scores.with_columns(gaps)).filter(part["_wanted"].fill_null(value=False))
 
 
 def escape_formulas(frame: pl.DataFrame) -> pl.DataFrame:
@@ -68,26 +125,52 @@ class Tally:
 
 
 def stream_csv(snapshot: Snapshot, filters: Filters, tally: Tally | None = None) -> Iterator[bytes]:
-    """The filtered loans as CSV, piece by piece, the header first; `tally` counts the rows on the way.
-
-    Everything that can fail for want of a table or a permission fails before the first piece: raises `LakeError`.
-    """
-    snapshot.need_loan_rows()
-    tally = tally or Tally()
-    table, month = loan_table(snapshot, filters)
-    columns = export_columns(snapshot, table)
-    predicate = filters.predicate()
-    partitions = filters.partition_predicate()
-    read = list(columns)
-    if month:
-        predicate &= pl.col("as_of_month") == month
-        partitions = f"as_of_month = '{month}'"
-        read = list(dict.fromkeys([*columns, "as_of_month"]))
-    empty = snapshot.scan(table).select(columns).limit(0).collect()
-    yield escape_formulas(empty).write_csv(include_header=True).encode()
-    for batch in snapshot.batches(table, read, partitions):
-        kept = batch.filter(predicate).select(columns)
-        if kept.height:
-            tally.rows += kept.height
-            yield escape_formulas(kept).write_csv(include_header=False).encode()
+    """The loans in view as CSV, piece by piece, the header first; `tally` counts the rows on the way."""
+    tally, header = tally or Tally(), True
+    for frame in export_frames(snapshot, filters):
+        tally.rows += frame.height
+        yield escape_formulas(frame).write_csv(include_header=header).encode()
+        header = False
     tally.complete = True
+
+
+def stream_parquet(snapshot: Snapshot, filters: Filters, tally: Tally | None = None) -> Iterator[bytes]:
+    """The loans in view as one Parquet file, a row group a piece; the footer is its last piece."""
+    tally = tally or Tally()
+    frames = export_frames(snapshot, filters)
+    schema = next(frames).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    sink = _Pieces()
+    with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
+        yield sink.taken()
+        for frame in frames:
+            tally.rows += frame.height
+            writer.write_table(frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema))
+            yield sink.taken()
+    yield sink.taken()
+    tally.complete = True
+
+
+class _Pieces(io.RawIOBase):
+    """A file that only remembers what was written since it was last asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[bytes] = []
+        self._at = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        piece = bytes(data)  # type: ignore[call-overload]
+        self._waiting.append(piece)
+        self._at += len(piece)
+        return len(piece)
+
+    def tell(self) -> int:
+        return self._at
+
+    def taken(self) -> bytes:
+        """What was written since the last call."""
+        found, self._waiting = b"".join(self._waiting), []
+        return found

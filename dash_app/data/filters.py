@@ -1,4 +1,4 @@
-"""One filter state for every page: read from the URL, applied to the cube and to the loans alike."""
+"""One filter state for every page, read from the URL; `codes.Codes` applies it to the cube and to the loans alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlencode
 
 import polars as pl
 
-from credit_risk_assets.config.tables import DPD_BUCKETS, RISK_CATEGORIES, SCORE_BANDS
+from credit_risk_assets.config.tables import DPD_BUCKETS, RISK_CATEGORIES, RISK_RATINGS, SCORE_BANDS
 from credit_risk_assets.tape.contract import LOAN_PURPOSES, LOAN_STATUSES, ON_BOOK_STATUSES
 
 UNKNOWN = "unknown"
@@ -29,6 +29,7 @@ class Dimension:
 
 DIMENSIONS: tuple[Dimension, ...] = (
     Dimension("risk", "risk_category", "Risk category", RISK_CATEGORIES),
+    Dimension("rating", "risk_rating", "Model rating", RISK_RATINGS),
     Dimension("purpose", "loan_purpose", "Purpose", LOAN_PURPOSES),
     Dimension("status", "loan_status", "Status", LOAN_STATUSES),
     Dimension("score", "score_band", "Score band", SCORE_BANDS),
@@ -43,14 +44,16 @@ ORIGINATION = "origination_quarter"
 class Filters:
     """Which loans a view shows.
 
-    `as_of` is a month 'YYYY-MM' ('' is the newest), `chosen` holds the values per dimension (none: all; for
-    the status none means on book), `since` and `until` bound the origination quarter, both inclusive.
+    `as_of` is a month 'YYYY-MM' ('' is the newest) and `as_of_from` the month from which on earlier tapes are
+    shown beside it ('' is the oldest); `chosen` holds the values per dimension (none: all; for the status none
+    means on book), `since` and `until` bound the origination quarter. All bounds are inclusive.
     """
 
     as_of: str = ""
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     since: str = ""
     until: str = ""
+    as_of_from: str = ""
 
     @classmethod
     def from_query(cls, query: str) -> Filters:
@@ -62,11 +65,12 @@ class Filters:
             kept = tuple(value for value in given if not dimension.values or value in dimension.values)
             if kept:
                 chosen[dimension.key] = kept
-        return cls(_one(values, "as_of"), chosen, _one(values, "from"), _one(values, "to"))
+        bounds = [_one(values, name) for name in ("from", "to", "as_of_from")]
+        return cls(_one(values, "as_of"), chosen, *bounds)
 
     def to_query(self) -> str:
         """The URL query that brings this view back, without the question mark; '' for the default view."""
-        pairs = [("as_of", self.as_of)] if self.as_of else []
+        pairs = [(name, value) for name, value in (("as_of", self.as_of), ("as_of_from", self.as_of_from)) if value]
         pairs += [(d.key, value) for d in DIMENSIONS for value in self.values(d.key)]
         pairs += [(name, value) for name, value in (("from", self.since), ("to", self.until)) if value]
         return urlencode(pairs)
@@ -89,40 +93,14 @@ class Filters:
         """The same view with other values of one dimension."""
         return replace(self, chosen={**self.chosen, key: tuple(values)})
 
-    def segment(self) -> pl.Expr:
-        """The predicate over everything but month and status."""
-        predicate = pl.lit(True)
-        for dimension in DIMENSIONS:
-            if dimension.key != "status" and self.values(dimension.key):
-                predicate &= _is_in(dimension.column, self.values(dimension.key))
-        if self.since:
-            predicate &= pl.col(ORIGINATION) >= self.since
-        if self.until:
-            predicate &= pl.col(ORIGINATION) <= self.until
-        return predicate
-
-    def predicate(self) -> pl.Expr:
-        """The predicate over everything but the month."""
-        return self.segment() & pl.col("loan_status").is_in(list(self.statuses))
-
-    def partition_predicate(self) -> str | None:
-        """The part of the predicate that lets silver/loans skip whole files, in SQL; None where there is none.
-
-        The values come from closed lists, so that nothing a user typed reaches the SQL text.
-        """
-        parts = []
-        for key in ("risk", "purpose"):
-            known = [value for value in self.values(key) if value in BY_KEY[key].values]
-            if known:
-                quoted = ", ".join(f"'{value}'" for value in known)
-                parts.append(f"{BY_KEY[key].column} IN ({quoted})")
-        return " AND ".join(parts) or None
+    def partitions(self) -> pl.Expr | None:
+        """The part of the view that lets silver/loans skip whole files; None where there is none."""
+        parts = [
+            pl.col(BY_KEY[key].column).is_in(list(self.values(key))) for key in ("risk", "purpose") if self.values(key)
+        ]
+        return pl.all_horizontal(parts) if parts else None
 
 
 def _one(values: Mapping[str, list[str]], name: str) -> str:
     text = values.get(name, [""])[0]
     return text if len(text) <= 10 and all(part.isalnum() for part in text.split("-")) and text else ""
-
-
-def _is_in(column: str, values: tuple[str, ...]) -> pl.Expr:
-    return pl.col(column).cast(pl.String).fill_null(UNKNOWN).is_in(list(values))

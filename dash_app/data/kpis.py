@@ -136,15 +136,21 @@ class Kpi:
 def portfolio_kpis(cube: Cube, filters: Filters) -> dict[str, Kpi]:
     """Every key figure of the filtered portfolio, by key."""
     sums = cube.series(filters).with_columns(**{d.key: d.formula for d in DEFINITIONS})
-    before = cube.before(cube.tape(filters.as_of))
+    rated = bool(filters.values("rating"))
+    # a rating describes the newest tape: nothing can be said of the ones before
+    before = None if rated else cube.before(cube.tape(filters.as_of))
+    shown = len(cube.shown(filters))
     kpis = {}
     for definition in DEFINITIONS:
         values: list[float | None] = sums[definition.key].to_list()
-        note = ""
+        note = "Ratings describe the newest tape only." if rated else ""
         if definition.key == "default_rate":
             if filters.values("status") or filters.values("dpd"):
                 values = [None] * len(values)
                 note = "Not shown with a status or days-past-due filter: they are the outcome it measures."
+            elif rated:
+                values = [None] * len(values)
+                note = "Not shown with a rating filter: ratings are given after the outcome."
             elif values[-1] is None:
                 note = "Needs a tape from 12 months before."
         kpis[definition.key] = Kpi(
@@ -152,7 +158,7 @@ def portfolio_kpis(cube: Cube, filters: Filters) -> dict[str, Kpi]:
             values[-1],
             values[-2] if before else None,
             before.as_of if before else None,
-            tuple(zip(sums["as_of_date"].to_list(), values, strict=True)),
+            tuple(zip(sums["as_of_date"].to_list(), values, strict=True))[-shown:],
             note,
         )
     return kpis

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -9,13 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import polars as pl
 from deltalake import DeltaTable
 
-from credit_risk_assets.config.tables import TABLES, Table
+from credit_risk_assets.config.tables import LOANS, TABLES, Table
 from dash_app.security.columns import UNSTATED, ColumnPolicy
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -51,33 +55,51 @@ class _VersionedCache:
 
     def __init__(self, keep: int = 2) -> None:
         self._keep = keep
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._locks: dict[tuple[str, Any], threading.RLock] = {}
         self._values: dict[str, OrderedDict[Any, Any]] = {}
 
-    def get(self, name: str, key: Any, compute: Callable[[], T]) -> T:
+    def get(self, name: str, key: Any, compute: Callable[[], T], keep: int | None = None) -> T:
         known = self._values.get(name, {}).get(key)
         if known is not None:
-            return known
-        with self._lock:  # one thread computes, the others wait for its result
+            return cast(T, known)
+        with self._lock:
+            own = self._locks.setdefault((name, key), threading.RLock())
+        with own:  # one thread computes, the others wait for its result
             values = self._values.setdefault(name, OrderedDict())
             if key not in values:
-                values[key] = compute()
-                while len(values) > self._keep:
-                    values.popitem(last=False)
-            return values[key]
+                found = compute()
+                with self._lock:
+                    values[key] = found
+                    while len(values) > (keep or self._keep):
+                        values.popitem(last=False)
+                    self._locks.pop((name, key), None)
+                return found
+            return cast(T, values[key])
 
 
 class Lake:
-    """The folder of Delta tables of one portfolio, as one role sees it."""
+    """The folder of Delta tables of one portfolio, as one role sees it.
 
-    def __init__(self, root: Path, policy: ColumnPolicy = UNSTATED, cache: _VersionedCache | None = None) -> None:
+    `cache_folder` may hold what the dashboard computes from large tables. `prepare` computes what the pages need
+    from a set of table versions; where the tables are large, it runs in the background and the versions before
+    are shown until it is done.
+    """
+
+    def __init__(
+        self, root: Path, cache_folder: Path | None = None, prepare: Callable[[Snapshot], None] | None = None
+    ) -> None:
         self.root = root
-        self.policy = policy
-        self.cache = cache or _VersionedCache()
+        self.policy = UNSTATED
+        self.cache_folder = cache_folder
+        self.cache = _VersionedCache()
+        self._moving = _Moving(prepare)
 
     def seen_by(self, policy: ColumnPolicy) -> Lake:
         """The same lake and cache under another role's policy."""
-        return Lake(self.root, policy, self.cache)
+        other = copy.copy(self)
+        other.policy = policy
+        return other
 
     def versions(self) -> dict[str, int]:
         """The newest version of every table that exists, by path such as `gold/portfolio_cube`."""
@@ -86,7 +108,49 @@ class Lake:
 
     def snapshot(self) -> Snapshot:
         """The lake as it stands now; everything one render shows is read through one snapshot."""
-        return Snapshot(self, self.versions())
+        found = self.versions()
+        moving = self._moving
+        if moving.prepare is None or found == moving.shown:
+            return Snapshot(self, found)
+        newest = Snapshot(self, found)
+        if not moving.shown or not _is_large(newest):
+            moving.shown = found
+            return newest
+        if moving.lock.acquire(blocking=False):
+            everything = Snapshot(self.seen_by(UNSTATED), found)
+            threading.Thread(target=moving.move_to, args=(everything,), name="prepare tables", daemon=True).start()
+        return Snapshot(self, moving.shown)
+
+
+class _Moving:
+    """Which table versions are shown, and the step to newer ones; shared by what every role sees."""
+
+    def __init__(self, prepare: Callable[[Snapshot], None] | None) -> None:
+        self.prepare = prepare
+        self.shown: dict[str, int] = {}
+        self.lock = threading.Lock()
+
+    def move_to(self, newest: Snapshot) -> None:
+        """Prepare the versions, then show them; whoever calls holds the lock."""
+        try:
+            assert self.prepare is not None
+            self.prepare(newest)
+        except LakeError as error:
+            log.warning("new table versions not prepared: %s", error)  # the page that needs them says so
+        finally:
+            self.shown = dict(newest.versions)
+            self.lock.release()
+
+
+LARGE_ROWS = 1_000_000
+"""Above this many loans, new table versions are prepared before they are shown."""
+
+
+def _is_large(snapshot: Snapshot) -> bool:
+    try:
+        return snapshot.has(LOANS) and snapshot.rows(LOANS) > LARGE_ROWS
+    except LakeError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -146,22 +210,44 @@ class Snapshot:
         except Exception as error:
             raise LakeError(f"{table.path}: cannot be read ({_first_line(error)})") from error
 
+    def collect(self, table: Table, frame: pl.LazyFrame) -> pl.DataFrame:
+        """What the lazy frame over the table gives; raises `LakeError` where the table cannot be read."""
+        return _collect(table, frame)
+
     def frame(self, table: Table) -> pl.DataFrame:
         """A whole table in memory, kept while its version stands; for gold tables and logs only."""
         return self.cached(table.path, lambda: _collect(table, self.scan(table)), table)
 
-    def cached(self, name: str, compute: Callable[[], T], *tables: Table, reads: Iterable[str] | None = None) -> T:
-        """What `compute` returns, remembered under `name` while the tables' versions stand.
+    def cached(
+        self,
+        name: str,
+        compute: Callable[[], T],
+        *tables: Table,
+        reads: Iterable[str] | None = None,
+        more: Any = "",
+        keep: int | None = None,
+    ) -> T:
+        """What `compute` returns, remembered under `name` while the tables' versions, and `more`, stand.
 
         Where the tables (all of them by default) hold columns that the role may not see, it is remembered apart from
-        what other roles see. `reads` names the columns that are read, so that the rest makes no difference.
+        what other roles see. `reads` names the columns that are read, so that the rest makes no difference. The
+        newest `keep` results of a name are kept, by default two.
         """
-        hidden = {column for table in (tables or TABLES) if self.has(table) for column in self._hidden(table)}
+        hidden: set[str] = set()
+        if reads != ():
+            hidden = {column for table in (tables or TABLES) if self.has(table) for column in self._hidden(table)}
         if reads is not None:
             hidden &= set(reads)
         if hidden:
             name = f"{name} without {' '.join(sorted(hidden))}"
-        return self.lake.cache.get(name, self.token(*tables), compute)
+        return self.lake.cache.get(name, (self.token(*tables), more), compute, keep)
+
+    def stream(self, table: Table, frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+        """A lazy frame over the table in pieces of some `rows`, in the table's order, so that memory stays flat."""
+        try:
+            yield from frame.collect_batches(chunk_size=rows, maintain_order=True, engine="streaming")
+        except Exception as error:
+            raise LakeError(f"{table.path}: cannot be read ({_first_line(error)})") from error
 
     def rows(self, table: Table) -> int:
         """The number of rows, from the log's statistics alone."""
@@ -179,22 +265,6 @@ class Snapshot:
     def columns(self, table: Table) -> list[str]:
         """The column names, from the log alone."""
         return self.cached(f"{table.path} columns", lambda: list(self.scan(table).collect_schema()), table)
-
-    def batches(self, table: Table, columns: list[str], partitions: str | None = None) -> Iterator[pl.DataFrame]:
-        """The table in pieces, so that memory stays flat however long it is.
-
-        `partitions` is a SQL predicate over partition columns and only skips files.
-        """
-        hidden = set(columns).intersection(self._hidden(table))
-        if hidden:
-            raise NotPermittedError(f"{table.path}: your role does not show {', '.join(sorted(hidden))}")
-        try:
-            for batch in self._open(table).scan(columns=columns, predicate=partitions):
-                yield pl.DataFrame(batch)
-        except LakeError:
-            raise
-        except Exception as error:
-            raise LakeError(f"{table.path}: cannot be read ({_first_line(error)})") from error
 
     def committed_at(self, table: Table) -> datetime | None:
         """When the table's version was written."""

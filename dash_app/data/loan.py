@@ -9,8 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from credit_risk_assets.config.tables import LOAN_HISTORY, LOAN_SCORES, LOANS
+from credit_risk_assets.config.tables import EXPECTED_CREDIT_LOSS, LOAN_HISTORY, LOAN_SCORES, LOANS, Table
 from credit_risk_assets.tape.contract import ON_BOOK_STATUSES
+from dash_app.data.index import loan_index
 from dash_app.data.lake import Snapshot
 
 HIDDEN = frozenset({"customer_id", "age", "education", "family_size", "employment_type"})
@@ -29,17 +30,29 @@ COMPARED = (
 
 
 @dataclass(frozen=True)
-class Loan:
-    """A loan's columns in silver/loans, its states by tape (oldest first), its score and its peers' medians.
+class Peer:
+    """A column over the peers: its quartiles."""
 
-    `peers` counts the loans on book of the same purpose and score band; `medians` holds the columns compared.
+    low: float | None
+    median: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Loan:
+    """A loan's columns in silver/loans, its states by tape (oldest first), its score, its expected loss and its peers.
+
+    `peers` counts the loans on book of the same purpose and score band; `compared` holds their quartiles.
+    `partition` says in which files of silver/loans the loan is.
     """
 
     state: Mapping[str, Any]
     history: pl.DataFrame
     score: Mapping[str, Any] | None
+    loss: Mapping[str, Any] | None
     peers: int
-    medians: Mapping[str, float | None]
+    compared: Mapping[str, Peer]
+    partition: pl.Expr
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -53,32 +66,60 @@ class Loan:
 def read_loan(snapshot: Snapshot, loan_id: str) -> Loan | None:
     """The loan, or None where silver/loans does not hold it."""
     snapshot.need_loan_rows()
-    rows = snapshot.scan(LOANS).filter(pl.col("loan_id") == loan_id).collect()
-    if rows.height == 0:
+    index = loan_index(snapshot)
+    listed = index.words(index.frame.lazy().filter(pl.col("loan_id") == loan_id).head(1).collect())
+    if listed.height == 0:
         return None
+    found = listed.row(0, named=True)
+    # the loan's partitions leave one file in some thirty to be read
+    partition = (pl.col("risk_category") == found["risk_category"]) & (pl.col("loan_purpose") == found["loan_purpose"])
+    is_loan = pl.col("loan_id") == loan_id
+    rows = snapshot.collect(LOANS, snapshot.scan(LOANS).filter(partition, is_loan))
+    if rows.height == 0:  # its category or purpose is missing, which no partition says
+        partition = pl.lit(value=True)
+        rows = snapshot.collect(LOANS, snapshot.scan(LOANS).filter(is_loan))
     state = {name: value for name, value in rows.row(0, named=True).items() if name not in HIDDEN}
-    history = pl.DataFrame()
-    if snapshot.has(LOAN_HISTORY):
-        wanted = ("as_of_date", "loan_status", "outstanding_balance", "current_dpd", "risk_category", "risk_score")
-        known = [name for name in wanted if name in snapshot.columns(LOAN_HISTORY)]
-        found = snapshot.scan(LOAN_HISTORY).filter(pl.col("loan_id") == loan_id)
-        history = found.select(known).sort("as_of_date").collect()
-    score = None
-    if snapshot.has(LOAN_SCORES):
-        scored = snapshot.scan(LOAN_SCORES).filter(pl.col("loan_id") == loan_id).collect()
-        score = scored.row(0, named=True) if scored.height else None
-    return Loan(state, history, score, *_peers(snapshot, state))
+    score = loss = None
+    if found.get("pd_12m") is not None:
+        score = _row(snapshot, LOAN_SCORES, pl.col("risk_rating") == found["risk_rating"], is_loan)
+    if found.get("ecl") is not None:
+        loss = _row(snapshot, EXPECTED_CREDIT_LOSS, pl.col("stage") == found["stage"], is_loan)
+    return Loan(state, _history(snapshot, is_loan), score, loss, *_peers(snapshot, state), partition)
 
 
-def _peers(snapshot: Snapshot, state: Mapping[str, Any]) -> tuple[int, dict[str, float | None]]:
+def _row(snapshot: Snapshot, table: Table, *where: pl.Expr) -> Mapping[str, Any] | None:
+    rows = snapshot.collect(table, snapshot.scan(table).filter(*where).head(1))
+    return rows.row(0, named=True) if rows.height else None
+
+
+def _history(snapshot: Snapshot, is_loan: pl.Expr) -> pl.DataFrame:
+    if not snapshot.has(LOAN_HISTORY):
+        return pl.DataFrame()
+    wanted = ("as_of_date", "loan_status", "outstanding_balance", "current_dpd", "risk_category", "risk_score")
+    known = [name for name in wanted if name in snapshot.columns(LOAN_HISTORY)]
+    rows = snapshot.scan(LOAN_HISTORY).filter(is_loan).select(known).sort("as_of_date")
+    return snapshot.collect(LOAN_HISTORY, rows)
+
+
+def _peers(snapshot: Snapshot, state: Mapping[str, Any]) -> tuple[int, dict[str, Peer]]:
     names = [name for name in COMPARED if name in snapshot.columns(LOANS)]
     alike = snapshot.scan(LOANS).filter(
         pl.col("loan_status").is_in(ON_BOOK_STATUSES),
         pl.col("loan_purpose") == state["loan_purpose"],
         pl.col("score_band").eq_missing(pl.lit(state["score_band"])),
     )
-    sums = alike.select(pl.len().alias("_n"), pl.col(*names).cast(pl.Float64).median()).collect().row(0, named=True)
-    return int(sums.pop("_n")), sums
+
+    def count() -> tuple[int, dict[str, Peer]]:
+        values = snapshot.collect(LOANS, alike.select(pl.col(names).cast(pl.Float64)))
+        quartiles = {name: [values[name].quantile(part, "linear") for part in (0.25, 0.5, 0.75)] for name in names}
+        return values.height, {name: Peer(*found) for name, found in quartiles.items()}
+
+    group = (state["loan_purpose"], state["score_band"])
+    return snapshot.cached("peers", count, LOANS, reads=COMPARED, more=group, keep=KEPT_GROUPS)
+
+
+KEPT_GROUPS = 64
+"""Groups of peers whose quartiles are remembered: every purpose and score band."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""The loan list: server-side filter, search, sort and paging over silver/loans with their scores."""
+"""The loan list: server-side filter, search, sort and paging over the loan index."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -9,38 +10,42 @@ from typing import Any
 
 import polars as pl
 
-from credit_risk_assets.config.tables import LOAN_SCORES, Table
-from dash_app.data.export import loan_table
-from dash_app.data.filters import Filters
+from dash_app.data.export import HIGH_RISK, loan_table
+from dash_app.data.filters import UNKNOWN, Filters
+from dash_app.data.index import MODEL_LOSS, LoanIndex, index_tables, loan_index
 from dash_app.data.lake import Snapshot
 
-LOAN_COLUMNS = (
+SHOWN = (
     "loan_id",
     "loan_purpose",
     "loan_status",
     "risk_category",
-    "risk_score",
+    "risk_rating",
+    "pd_12m",
     "outstanding_balance",
     "loan_amount",
     "interest_rate",
     "term_months",
     "current_dpd",
-    "dpd_bucket",
     "credit_score",
-    "score_band",
     "debt_to_income",
     "loan_to_value",
-    "origination_date",
-    "origination_quarter",
-    "months_on_book",
     "expected_loss_proxy",
-    "early_warning",
+    MODEL_LOSS,
+    "stage",
+    "ecl",
+    "origination_date",
+    "months_on_book",
     "region",
+    "reason_1",
 )
-SCORE_COLUMNS = ("pd_12m", "risk_rating", "score_points", "reason_1")
-SEARCHED = ("loan_id", "loan_purpose", "region", "loan_status", "risk_category")
-MEMORY_ROWS = 1_000_000
-"""Up to this many loans the list's columns are kept in memory; beyond it every page is a scan."""
+"""The list's columns; those that a portfolio does not have are left out."""
+SEARCHED = ("loan_purpose", "region", "loan_status", "risk_category")
+BY_SIZE = ("risk_category", "risk_rating", "score_band", "dpd_bucket")
+DEFAULT_ORDER = ("outstanding_balance", True)
+ORDERED_VIEWS = 4
+"""How many sorted views are remembered, so that scrolling sorts once; 4 bytes a loan."""
+_PLACE = "_place"
 
 
 @dataclass(frozen=True)
@@ -69,74 +74,134 @@ class LoanBlock:
 
 
 def loan_block(snapshot: Snapshot, request: LoanRequest) -> LoanBlock:
-    """The rows of one block; ties in the sort are broken by loan_id, so that blocks never overlap."""
+    """The rows of one block; ties in the sort are broken by place, so that blocks never overlap."""
     snapshot.need_loan_rows()
-    frame = _loans(snapshot, request.filters)
-    known = set(frame.collect_schema().names())
-    predicate = request.filters.predicate() & _quick(request.only, known) & _search(request.search, known)
-    for name, model in request.columns.items():
-        if name in known:
-            predicate &= grid_filter(name, model)
-    matching = frame.filter(predicate)
-    order = [(s["colId"], s.get("sort") == "desc") for s in request.sort if s.get("colId") in known]
-    order = order or [("outstanding_balance", True)]
-    names, falling = [name for name, _ in order], [down for _, down in order]
-    if "loan_id" not in names:
-        names, falling = [*names, "loan_id"], [*falling, False]
-    page = matching.sort(names, descending=falling, nulls_last=True).slice(
-        request.start, max(request.end - request.start, 0)
-    )
-    sums = matching.select(pl.len().alias("n"), pl.col("outstanding_balance").sum().alias("balance"))
-    rows, total = pl.collect_all([page, sums])
-    return LoanBlock(_for_grid(rows), int(total["n"][0]), float(total["balance"][0] or 0))
+    index = _index(snapshot, request.filters)
+    view = _view(snapshot, index, request)
+    places = view.places.slice(request.start, max(request.end - request.start, 0))
+    shown = [name for name in SHOWN if name in index.frame.columns]
+    rows = index.words(index.frame.select(pl.col(*shown).gather(places)))
+    return LoanBlock(_for_grid(rows), view.total, view.balance)
 
 
-def _loans(snapshot: Snapshot, filters: Filters) -> pl.LazyFrame:
+def loan_sums(snapshot: Snapshot, request: LoanRequest) -> LoanBlock:
+    """How many loans match, and their balance; no rows."""
+    snapshot.need_loan_rows()
+    view = _view(snapshot, _index(snapshot, request.filters), request, count_only=True)
+    return LoanBlock([], view.total, view.balance)
+
+
+@dataclass(frozen=True)
+class _View:
+    """The places of the matching loans in the index, in the order asked for, as far as they are known."""
+
+    places: pl.Series
+    total: int
+    balance: float
+
+
+def _index(snapshot: Snapshot, filters: Filters) -> LoanIndex:
     table, month = loan_table(snapshot, filters)
-    if snapshot.rows(table) <= MEMORY_ROWS:
-        tables: tuple[Table, ...] = (table, LOAN_SCORES)
-        frame: pl.DataFrame = snapshot.cached(
-            f"loan list {month}",
-            lambda: _joined(snapshot, table, month).collect(),
-            *tables,
-            reads=(*LOAN_COLUMNS, *SCORE_COLUMNS),
+    return loan_index(snapshot, table, month)
+
+
+def _view(snapshot: Snapshot, index: LoanIndex, request: LoanRequest, *, count_only: bool = False) -> _View:
+    known = set(index.frame.columns)
+    order = [(s["colId"], s.get("sort") == "desc") for s in request.sort if s.get("colId") in known]
+    order = order or [DEFAULT_ORDER]
+    frame = index.frame.lazy().with_row_index(_PLACE).filter(_predicate(index, request))
+    if count_only:
+        return _View(pl.Series(dtype=pl.UInt32), *_sums(frame.select("outstanding_balance").collect()))
+    # what is shown of a view begins with its first rows: those are found without sorting the rest
+    head = request.end <= HEAD_ROWS
+
+    def find() -> _View:
+        names, falling = [name for name, _ in order], [down for _, down in order]
+        matching = frame.select(list(dict.fromkeys([_PLACE, "outstanding_balance", *names]))).collect()
+        by = [_sort_key(index, name) for name in names]
+        if head and matching.height > HEAD_ROWS:
+            bound = matching.lazy().select(*by).sort(names[0], descending=falling[0], nulls_last=True)
+            limit = bound.slice(HEAD_ROWS - 1, 1).select(names[0]).collect().item()
+            first = _sort_key(index, names[0])
+            if limit is not None:
+                kept = matching.filter(first >= limit if falling[0] else first <= limit)
+            else:
+                kept = matching
+        else:
+            kept = matching
+        ordered = kept.sort(
+            [*by, pl.col(_PLACE)], descending=[*falling, False], nulls_last=[True] * len(by) + [False]
         )
-        return frame.lazy()
-    return _joined(snapshot, table, month)
+        return _View(ordered[_PLACE], *_sums(matching))
+
+    key = (request.filters.to_query(), request.search, request.only, _frozen(request.columns), tuple(order), head)
+    tables = index_tables(loan_table(snapshot, request.filters)[0])
+    return snapshot.cached("loan views", find, *tables, reads=(), more=key, keep=ORDERED_VIEWS)
 
 
-def _joined(snapshot: Snapshot, table: Table, month: str) -> pl.LazyFrame:
-    names = [name for name in LOAN_COLUMNS if name in snapshot.columns(table)]
-    frame = snapshot.scan(table)
-    if month:
-        frame = frame.filter(pl.col("as_of_month") == month)
-    frame = frame.select(names)
-    if not month and snapshot.has(LOAN_SCORES):  # scores describe the loans as they stand now
-        known = [name for name in SCORE_COLUMNS if name in snapshot.columns(LOAN_SCORES)]
-        frame = frame.join(snapshot.scan(LOAN_SCORES).select("loan_id", *known), on="loan_id", how="left")
-    return frame
+HEAD_ROWS = 1_000
+"""So many first rows are found without sorting the whole view."""
 
 
-def _quick(only: str, known: set[str]) -> pl.Expr:
-    if only == "high":
-        return pl.col("risk_category").is_in(["High", "Very High"])
-    if only == "warning" and "early_warning" in known:
-        return pl.col("early_warning").cast(pl.Int64, strict=False).fill_null(0) > 0
-    return pl.lit(True)
+def _sums(matching: pl.DataFrame) -> tuple[int, float]:
+    return matching.height, float(matching["outstanding_balance"].sum() or 0)
 
 
-def _search(text: str, known: set[str]) -> pl.Expr:
-    words = text.strip().lower().split()
-    predicate = pl.lit(True)
-    for word in words[:5]:
-        # "debt consolidation" is typed as two words and stored as one
-        found = [
-            pl.col(n).cast(pl.String).str.to_lowercase().str.contains(word, literal=True)
-            for n in SEARCHED
-            if n in known
-        ]
-        predicate &= pl.any_horizontal(found)
+def _frozen(model: Mapping[str, Any]) -> str:
+    return json.dumps(model, sort_keys=True, default=str)
+
+
+def _sort_key(index: LoanIndex, name: str) -> pl.Expr:
+    """Risks are sorted by size, other words by alphabet; gaps come last."""
+    words = index.codes.words.get(name)
+    if words is None:
+        return pl.col(name)
+    ranks: dict[str, int | None] = {word: place for place, word in enumerate(words)}
+    if name not in BY_SIZE:
+        ranks = {word: place for place, word in enumerate(sorted(words))}
+    ranks |= {word: None for word in ranks if word == UNKNOWN}
+    return pl.lit(pl.Series([ranks[word] for word in words], dtype=pl.UInt32)).gather(pl.col(name)).alias(name)
+
+
+def _predicate(index: LoanIndex, request: LoanRequest) -> pl.Expr:
+    known = set(index.frame.columns)
+    if request.filters.values("rating") and "risk_rating" not in known:
+        return pl.lit(value=False)  # only the newest tape's loans have ratings
+    predicate = index.codes.predicate(request.filters)
+    if request.only == "high":
+        predicate &= index.codes.is_in("risk_category", HIGH_RISK)
+    if request.only == "warning":
+        predicate &= pl.col("early_warning") > 0 if "early_warning" in known else pl.lit(value=False)
+    for word in request.search.strip().split()[:5]:
+        predicate &= _found(index, word)
+    for name, model in request.columns.items():
+        if name in index.codes.words:
+            predicate &= index.codes.is_in(name, _words_that_pass(index.codes.words[name], name, model))
+        elif name in known:
+            predicate &= grid_filter(name, model)
     return predicate
+
+
+def _found(index: LoanIndex, word: str) -> pl.Expr:
+    """Whether a loan's number begins with the word, or the word is part of its purpose, status, risk or region."""
+    ids = pl.col("loan_id")
+    predicate = pl.any_horizontal([ids.str.starts_with(form) for form in {word, word.upper(), word.lower()}])
+    for name in SEARCHED:
+        words = index.codes.words.get(name, ())
+        # "debt consolidation" is typed as two words and stored as one
+        alike = [value for value in words if word.lower() in value.lower() and value != UNKNOWN]
+        if alike:
+            predicate |= index.codes.is_in(name, alike)
+    return predicate
+
+
+def _words_that_pass(words: Sequence[str], name: str, model: Mapping[str, Any]) -> list[str]:
+    """The words of a coded column that the grid's filter lets through."""
+    column = pl.Series(name, [None if word == UNKNOWN else word for word in words], dtype=pl.String)
+    passed = column.to_frame().select(grid_filter(name, model).alias("passed"))["passed"]
+    if passed.len() == 1:
+        passed = passed.new_from_index(0, len(words))
+    return [word for word, good in zip(words, passed, strict=True) if good]
 
 
 _TEXT = {
@@ -197,5 +262,10 @@ def _bounds(model: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _for_grid(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    dates = [pl.col(name).dt.to_string() for name, kind in rows.schema.items() if kind == pl.Date]
-    return rows.with_columns(dates).to_dicts()
+    shaped = [pl.col(name).dt.to_string() for name, kind in rows.schema.items() if kind == pl.Date]
+    shaped += [
+        pl.when(pl.col(name) != UNKNOWN).then(pl.col(name)).alias(name)
+        for name, kind in rows.schema.items()
+        if kind == pl.String and name != "loan_id"
+    ]
+    return rows.with_columns(shaped).to_dicts()

@@ -47,6 +47,7 @@ def audited_filter(snapshot: Snapshot, filters: Filters) -> str:
         as_of=filters.as_of if filters.as_of in months else "",
         since=filters.since if filters.since in quarters else "",
         until=filters.until if filters.until in quarters else "",
+        as_of_from=filters.as_of_from if filters.as_of_from in months else "",
     )
     return plain.to_query()
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 from dash import Dash, Input, Output, State, dcc, html
 
-from credit_risk_assets.config.tables import LOAN_HISTORY, LOAN_SCORES, LOANS
+from credit_risk_assets.config.tables import EXPECTED_CREDIT_LOSS, LOAN_HISTORY, LOAN_SCORES, LOANS
+from dash_app.charts.graph import chart_card
+from dash_app.charts.style import Chart, blank
+from dash_app.charts.waterfall import contribution_waterfall
 from dash_app.components import ids, text
 from dash_app.components.aria import aria
 from dash_app.components.cards import stat_card
 from dash_app.components.stamp import stamp
 from dash_app.components.table import Column, table
-from dash_app.data.loan import COMPARED, Loan, Month, payment_months, read_loan
+from dash_app.data.explain import explain
+from dash_app.data.lake import LakeError
+from dash_app.data.loan import COMPARED, Loan, Month, Peer, payment_months, read_loan
 from dash_app.pages.frame import NotAvailableError, guarded, needed_cube, page
 from dash_app.security.access import record, security
 from dash_app.security.roles import Permission
@@ -22,7 +28,9 @@ from dash_app.services import services
 
 PATH_TEMPLATE, NAME, TITLE = "/loan/<loan_id>", "loan", "Loan"
 PERMISSION = Permission.VIEW_LOAN
-ASKED = "loan-id"
+ASKED, WATERFALL = "loan-id", "loan-waterfall"
+SAME_PD = 1e-6
+"""PDs that differ by less are the same, computed in another order."""
 CODES = {
     **{"0": ("on time", "good"), "1": ("30 to 59 days past due", "late-1"), "2": ("60 to 89 days past due", "late-2")},
     **{str(n): (f"{30 * n} days past due or more", "late-3") for n in range(3, 7)},
@@ -73,8 +81,10 @@ def layout(loan_id: str = "", **_query: Any) -> html.Div:
             [
                 _section("Payment history", "loan-payments", 7),
                 _section("Why this rating", "loan-reasons", 5),
-                _section("Against its peers", "loan-peers", 6),
-                _section("The loan", "loan-facts", 6),
+                chart_card(WATERFALL, "What makes its PD", width=7, height=360, wide=True),
+                _section("Expected credit loss", "loan-loss", 5),
+                _section("Against its peers", "loan-peers", 7),
+                _section("The loan", "loan-facts", 5),
                 _section("On each tape", "loan-tapes", 12),
             ],
             className="grid",
@@ -95,7 +105,7 @@ def _section(title: str, name: str, width: int) -> html.Section:
     )
 
 
-PARTS = ("loan-payments", "loan-reasons", "loan-peers", "loan-facts", "loan-tapes")
+PARTS = ("loan-payments", "loan-reasons", "loan-loss", "loan-peers", "loan-facts", "loan-tapes")
 
 
 def register(app: Dash) -> None:
@@ -113,6 +123,44 @@ def register(app: Dash) -> None:
     def render(_token: str, loan_id: str) -> list[Any]:
         return guarded(lambda: _render(loan_id), 2 + 2 * len(PARTS))
 
+    @app.callback(
+        Output(WATERFALL, "figure"),
+        Output(f"{WATERFALL}-note", "children"),
+        Input(ids.VERSIONS, "data"),
+        State(ASKED, "data"),
+    )
+    def why(_token: str, loan_id: str) -> tuple[Any, str]:
+        chart = _explained(loan_id)
+        return chart.figure, chart.note
+
+
+def _explained(loan_id: str) -> Chart:
+    """The waterfall; a call of its own, because the model is loaded when the first loan is explained."""
+    app = services()
+    snapshot = app.lake.snapshot()
+    try:
+        loan = read_loan(snapshot, loan_id) if snapshot.has(LOANS) else None
+        if loan is None or loan.score is None:
+            reason = "Closed loans, and loans that came after the last scoring, have no PD."
+            return Chart(blank("Not scored."), reason)
+        if loan.score["pd_12m"] >= 1:
+            return Chart(blank("In default."), "A loan in default has a PD of 100 % by definition: no model is asked.")
+        record(
+            "loan_view",
+            what="explanation",
+            loan=security().audit.fingerprint(loan_id),
+            rows=1,
+            versions=snapshot.known(LOANS, LOAN_SCORES),
+        )
+        found = explain(snapshot, app.settings, loan_id, str(loan.score["model_version"]), loan.partition)
+    except LakeError as error:
+        return Chart(blank("The model cannot be asked."), str(error))
+    chart = contribution_waterfall(found)
+    if abs(found.pd_12m - loan.score["pd_12m"]) > SAME_PD:
+        then = text.percent(loan.score["pd_12m"])
+        return replace(chart, note=f"{chart.note} The loan has changed since it was scored ({then}).")
+    return chart
+
 
 def _render(loan_id: str) -> list[Any]:
     app = services()
@@ -123,19 +171,20 @@ def _render(loan_id: str) -> list[Any]:
         "loan_view",
         loan=security().audit.fingerprint(loan_id),
         rows=int(loan is not None),
-        versions=snapshot.known(LOANS, LOAN_HISTORY, LOAN_SCORES),
+        versions=snapshot.known(LOANS, LOAN_HISTORY, LOAN_SCORES, EXPECTED_CREDIT_LOSS),
     )
     if loan is None:
         raise NotAvailableError(
             "No such loan", f"silver/loans holds no loan {loan_id!r}; search for it on the Loans page."
         )
     limit = app.settings.quality.max_tape_age_days
-    mark = stamp(snapshot, loan.state["as_of_date"], (LOANS, LOAN_SCORES), limit, app.today())
+    mark = stamp(snapshot, loan.state["as_of_date"], (LOANS, LOAN_SCORES, EXPECTED_CREDIT_LOSS), limit, app.today())
     return [
         mark,
         _cards(loan, app.currency),
         *_payments(loan),
         *_reasons(loan),
+        *_loss(loan, app.currency),
         *_peers(loan),
         *_facts(loan.state, app.currency),
         *_tapes(loan, app.currency),
@@ -189,8 +238,46 @@ def _month(month: Month) -> html.Span:
 
 def _reasons(loan: Loan) -> tuple[Any, Any]:
     if not loan.reasons:
-        return "The champion gives no reasons for this loan.", None
+        return "Reasons are given for loans rated High or Very High; the chart shows what weighs in this one.", None
     return "What weighed most in the champion's score.", html.Ol([html.Li(reason) for reason in loan.reasons])
+
+
+LOSS_FACTS = (
+    ("stage", "Stage (IFRS 9)"),
+    ("significant_increase", "Why not stage 1"),
+    ("pd_12m", "PD, 12 months"),
+    ("pd_lifetime", "PD, remaining term"),
+    ("lgd", "Loss given default"),
+    ("ead", "Exposure at default"),
+    ("expected_loss_12m", "PD × LGD × exposure"),
+    ("ecl_12m", "Expected credit loss, 12 months"),
+    ("ecl_lifetime", "Expected credit loss, remaining term"),
+    ("ecl", "Loss allowance"),
+)
+
+
+def _loss(loan: Loan, currency: str) -> tuple[Any, Any]:
+    state, score = loan.state, loan.score
+    if score is None:
+        return "Only scored loans have an expected credit loss.", None
+    if loan.loss is None:  # a lake without the table
+        lgd, ead = state.get("lgd_estimate"), state.get("exposure_at_default")
+        known = {"pd_12m": score["pd_12m"], "lgd": lgd, "ead": ead}
+        if lgd is not None and ead is not None:
+            known["expected_loss_12m"] = score["pd_12m"] * lgd * ead
+    else:
+        known = dict(loan.loss)
+    rows = [{"what": name, "value": _loss_value(key, known[key], currency)} for key, name in LOSS_FACTS if known.get(key) is not None]
+    note = f"By model v{score['model_version']}, scored {text.moment(score.get('scored_at'))}."
+    return note, table([Column("", "what"), Column("Value", "value", right=True)], rows)
+
+
+def _loss_value(key: str, value: Any, currency: str) -> str:
+    if key.startswith("pd_") or key == "lgd":
+        return text.percent(value, 2)
+    if key == "stage":
+        return str(value)
+    return text.label(value) if isinstance(value, str) else text.exact_money(value, currency)
 
 
 def _shown(name: str, value: Any, currency: str = "USD") -> str:
@@ -212,17 +299,37 @@ def _name(column: str) -> str:
 
 
 def _peers(loan: Loan) -> tuple[Any, Any]:
-    rows = [
-        {"what": _name(name), "loan": _shown(name, loan.state.get(name)), "peers": _shown(name, loan.medians.get(name))}
-        for name in COMPARED
-        if loan.state.get(name) is not None
-    ]
+    rows = []
+    for name in COMPARED:
+        value, peer = loan.state.get(name), loan.compared.get(name)
+        if value is None or peer is None:
+            continue
+        middle = f"{_shown(name, peer.low)} to {_shown(name, peer.high)}" if peer.low is not None else text.NONE
+        rows.append(
+            {
+                "what": _name(name),
+                "loan": _shown(name, value),
+                "where": _place(value, peer),
+                "peers": _shown(name, peer.median),
+                "middle": html.Span(middle, className="one-line"),
+            }
+        )
     columns = [
         Column("", "what"),
         Column("This loan", "loan", right=True),
-        Column("Peers' median", "peers", right=True),
+        Column("", "where"),
+        Column("Peers’ median", "peers", right=True),
+        Column("Middle half", "middle", right=True),
     ]
     return f"{text.count(loan.peers)} loans on book of the same purpose and score band.", table(columns, rows)
+
+
+def _place(value: float, peer: Peer) -> html.Span | None:
+    """Whether the loan lies outside the middle half of its peers."""
+    if peer.low is None or peer.high is None or peer.low <= value <= peer.high:
+        return None
+    above = value > peer.high
+    return html.Span("▲ above most" if above else "▼ below most", className="badge same one-line")
 
 
 def _facts(state: Mapping[str, Any], currency: str) -> tuple[Any, Any]:

@@ -16,7 +16,8 @@ from dash_app.components.stamp import stamp
 from dash_app.data.export import loan_table
 from dash_app.data.filters import Filters
 from dash_app.data.lake import LakeError, Snapshot
-from dash_app.data.loans import LOAN_COLUMNS, SCORE_COLUMNS, LoanRequest, loan_block
+from dash_app.data.index import MODEL_LOSS
+from dash_app.data.loans import SHOWN, LoanRequest, loan_block, loan_sums
 from dash_app.pages.frame import audited_filter, cube_of, filters_from, guarded, needed_cube, page
 from dash_app.pages.portfolio import export_links
 from dash_app.security.access import record
@@ -79,7 +80,9 @@ def column_definitions() -> list[dict[str, Any]]:
         _number("credit_score", "Score", width=110),
         _number("debt_to_income", "Debt to income", ".1%", 165),
         _number("loan_to_value", "Loan to value", ".1%", 160),
-        _number("expected_loss_proxy", "Expected loss", ",.0f", 160),
+        _number(MODEL_LOSS, "Expected loss", ",.0f", 160, headerTooltip="PD × LGD × exposure by the model, 12 months"),
+        _number("stage", "Stage", ",.0f", 115, headerTooltip="IFRS 9"),
+        _number("ecl", "Loss allowance", ",.0f", 165, headerTooltip="Expected credit loss by IFRS 9"),
         {
             "field": "origination_date",
             "headerName": "Originated",
@@ -99,7 +102,7 @@ def layout(**query: Any) -> html.Div:
         [
             dmc.TextInput(
                 id=SEARCH,
-                placeholder="Search loan, purpose, region …",
+                placeholder="Loan number, purpose, region …",
                 debounce=300,
                 size="sm",
                 className="search",
@@ -217,7 +220,7 @@ def _record(snapshot: Snapshot, request: LoanRequest, rows: int) -> None:
         filter=audited_filter(snapshot, request.filters),
         only=request.only if request.only in ("high", "warning") else None,
         searched=True if request.search.strip() else None,
-        columns=sorted(name for name in request.columns if name in (*LOAN_COLUMNS, *SCORE_COLUMNS)) or None,
+        columns=sorted(name for name in request.columns if name in SHOWN) or None,
         versions=snapshot.known(table, LOAN_SCORES),
         rows=rows,
     )
@@ -240,7 +243,7 @@ def _head(request: LoanRequest) -> list[Any]:
     if not snapshot.has(table):
         wanted = LOAN_HISTORY.path if table == LOAN_HISTORY else LOANS.path
         return [mark, states.missing("No loan list for this date", f"The lake has no {wanted} table.")]
-    block = loan_block(snapshot, request)
+    block = loan_sums(snapshot, request)
     mean = block.balance / block.total if block.total else None
     cards = [
         stat_card("Loans in view", text.count(block.total), _scope(request), name="loans-in-view"),

@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import dash_mantine_components as dmc
+import polars as pl
 from dash import Dash, Input, Output, html
 
-from credit_risk_assets.config.tables import PORTFOLIO_CUBE
-from dash_app.charts import concentration, mix, trend
+from credit_risk_assets.config.tables import LOAN_SCORES, PORTFOLIO_CUBE
+from dash_app.charts import concentration, loss, mix, trend
 from dash_app.charts.graph import chart_card
 from dash_app.charts.style import Chart
 from dash_app.components import ids
 from dash_app.components.aria import aria
 from dash_app.components.cards import kpi_card
 from dash_app.components.stamp import stamp
+from dash_app.data.cube import Cube
 from dash_app.data.filters import Filters
 from dash_app.data.kpis import portfolio_kpis
+from dash_app.data.lake import Snapshot
+from dash_app.data.rated import rated_segments
 from dash_app.pages.frame import filters_from, guarded, needed_cube, page
 from dash_app.security.access import permits
 from dash_app.security.roles import Permission
@@ -35,8 +39,14 @@ CHARTS = (
     "risk-purpose",
     "originations",
     "regions",
+    "rating-loss",
 )
-EXPORTS = {"export-loans": "/export/loans.csv", "export-high-risk": "/export/high-risk.csv"}
+EXPORTS = {
+    "export-loans": "/export/loans.csv",
+    "export-loans-parquet": "/export/loans.parquet",
+    "export-high-risk": "/export/high-risk.csv",
+    "export-high-risk-parquet": "/export/high-risk.parquet",
+}
 
 
 def export_links() -> list[Any]:
@@ -45,21 +55,28 @@ def export_links() -> list[Any]:
         # the filters write to the links' places all the same
         return [html.A(id=name, hidden=True) for name in EXPORTS]
     return [
-        html.A(
-            [html.Span(className="icon download"), "High-risk loans"],
-            id="export-high-risk",
-            href=EXPORTS["export-high-risk"],
-            className="button",
-            title="CSV of the High and Very High risk loans in view",
-        ),
-        html.A(
-            [html.Span(className="icon download"), "Export loans"],
-            id="export-loans",
-            href=EXPORTS["export-loans"],
-            className="button primary",
-            title="CSV of the loans in view",
-        ),
+        _export("High-risk loans", "export-high-risk", "the High and Very High risk loans in view", "button"),
+        _export("Export loans", "export-loans", "the loans in view", "button primary"),
     ]
+
+
+def _export(label: str, name: str, what: str, look: str) -> html.Div:
+    csv = html.A(
+        [html.Span(className="icon download", **aria(hidden="true")), label],
+        id=name,
+        href=EXPORTS[name],
+        className=look,
+        title=f"CSV of {what}",
+    )
+    parquet = html.A(
+        "Parquet",
+        id=f"{name}-parquet",
+        href=EXPORTS[f"{name}-parquet"],
+        className=f"{look} second",
+        title=f"Parquet file of {what}",
+        **aria(label=f"{label} as Parquet"),
+    )
+    return html.Div([csv, parquet], className="button-pair")
 
 
 def layout(**query: Any) -> html.Div:
@@ -83,7 +100,8 @@ def layout(**query: Any) -> html.Div:
                 chart_card("purpose", "Amount by purpose", height=270),
                 chart_card("risk-purpose", "Risk × purpose", width=7, height=270, aside=measure, wide=True),
                 chart_card("originations", "Originations by status today", width=5, height=270),
-                chart_card("regions", "Concentration by region", width=12, height=170),
+                chart_card("regions", "Concentration by region", width=7, height=230),
+                chart_card("rating-loss", "Expected loss by rating", width=5, height=230),
             ],
             className="grid",
         ),
@@ -109,6 +127,14 @@ def register(app: Dash) -> None:
         return guarded(lambda: _render(Filters.from_query(query or ""), measure), 2 + 2 * len(CHARTS))
 
 
+def _by_rating(snapshot: Snapshot, cube: Cube, filters: Filters) -> pl.DataFrame | None:
+    """Sums per model rating; None for an older tape, which has no scores, and where nothing is scored."""
+    if cube.tape(filters.as_of) != cube.tapes[-1]:
+        return None
+    rated = rated_segments(snapshot)
+    return None if rated is None else rated.by_rating(filters)
+
+
 def _render(filters: Filters, measure: str) -> list[Any]:
     app = services()
     snapshot = app.lake.snapshot()
@@ -127,10 +153,11 @@ def _render(filters: Filters, measure: str) -> list[Any]:
         concentration.risk_by_purpose(cube, filters, measure, app.currency),
         trend.originations(cube, filters),
         concentration.region_treemap(cube, filters, app.currency),
+        loss.expected_loss_by_rating(_by_rating(snapshot, cube, filters), app.currency),
     ]
     as_of = cube.tape(filters.as_of).as_of
     age_limit = settings.quality.max_tape_age_days
     # a view of an older tape is old by choice, not stale
     today = app.today() if as_of == cube.tapes[-1].as_of else as_of
-    mark = stamp(snapshot, as_of, (PORTFOLIO_CUBE,), age_limit, today)
+    mark = stamp(snapshot, as_of, (PORTFOLIO_CUBE, LOAN_SCORES), age_limit, today)
     return [mark, cards, *[chart.figure for chart in made], *[chart.note for chart in made]]
