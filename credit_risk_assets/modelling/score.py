@@ -146,9 +146,12 @@ def score_texts(
     return frame.with_columns(
         pl.when(known).then("default_prediction").alias("default_prediction"),
         pl.when(known).then("default_probability").alias("default_probability"),
-        pl.Series("risk_rating", scored.rating, dtype=pl.String),
+        pl.Series("risk_rating", scored.rating.tolist(), dtype=pl.String),
         rows[REASON].alias("reason"),
-        *(pl.Series(name, scored.reasons[:, place], dtype=pl.String) for place, name in enumerate(REASON_COLUMNS)),
+        *(
+            pl.Series(name, scored.reasons[:, place].tolist(), dtype=pl.String)
+            for place, name in enumerate(REASON_COLUMNS)
+        ),
         pl.lit(model.version, pl.String).alias("model_version"),
     )
 

@@ -34,8 +34,13 @@ def home(tmp_path: Path, trained: TrainingResult, monkeypatch: pytest.MonkeyPatc
 
 
 def loans(count: int = ROWS) -> pd.DataFrame:
-    """Loans as a file holds them, each of another amount."""
-    return pd.DataFrame([GOOD | {"loan_id": f"L{i}", "loan_amount": str(5_000 + i)} for i in range(count)])
+    """Loans as a file holds them, each of another amount; the first ones are safe and the others are not."""
+    return pd.DataFrame(
+        [
+            GOOD | {"loan_id": f"L{i}", "loan_amount": str(5_000 + i), "credit_score": "830" if i < 400 else "480"}
+            for i in range(count)
+        ]
+    )
 
 
 def scores_of(home: Settings, source: Path, name: str = "scores.csv") -> tuple[pl.DataFrame, str]:
@@ -67,6 +72,7 @@ def test_a_file_is_scored_in_blocks_as_its_rows_are_in_process(
     assert found["loan_id"].to_list() == given["loan_id"].to_list()
     assert found["default_probability"].to_list() == expected["default_probability"].to_list()
     assert found["reason_1"].to_list() == expected["reason_1"].to_list()
+    assert 0 < found["reason_1"].null_count() < ROWS
     assert set(found["model_version"]) == {"7"}
     assert found.columns == [*expected.columns, "model_version"]
     assert f"{ROWS:,} loans in" in summary
