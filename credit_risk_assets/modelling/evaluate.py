@@ -75,7 +75,7 @@ def delong_interval(label: Any, pd_12m: Any, level: float = 0.95) -> Metric:
     variance = 0.0
     if m > 1 and n > 1:
         variance = float(placed_bad.var(ddof=1)) / m + float(placed_good.var(ddof=1)) / n
-    reach = stats.norm.ppf(0.5 + level / 2) * math.sqrt(variance)
+    reach = float(stats.norm.ppf(0.5 + level / 2)) * math.sqrt(variance)
     return Metric(auc, max(0.0, auc - reach), min(1.0, auc + reach))
 
 

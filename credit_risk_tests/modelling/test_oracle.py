@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from credit_risk_assets.commands.model_oracle import oracle
 from credit_risk_assets.config.settings import read_settings
-from credit_risk_assets.config.tables import DEVELOPMENT_SAMPLE
+from credit_risk_assets.config.tables import CHAMPION, DEVELOPMENT_SAMPLE, MODEL_NAME
 from credit_risk_assets.modelling.errors import ModelDataError
 from credit_risk_assets.modelling.oracle import OracleReport, compare_with_truth, read_truth
 from credit_risk_assets.modelling.train import TrainingResult
-from credit_risk_assets.resources.mlflow import register
+from credit_risk_assets.resources.mlflow import client, register
 from credit_risk_assets.tape.simulate import simulate
 
 DATE = dt.date(2024, 12, 31)
@@ -130,7 +130,7 @@ def test_the_command_compares_the_champion(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = read_settings(home=tmp_path / "home")
-    monkeypatch.setattr("credit_risk_assets.config.settings.load_settings", lambda: settings)
+    monkeypatch.setattr("credit_risk_assets.commands.model_oracle.current_settings", lambda: settings)
     app = typer.Typer()
     app.command()(oracle)
 
@@ -144,7 +144,8 @@ def test_the_command_compares_the_champion(
     code, said = run("--truth", truth_folder)
     assert (code, "champion" in said) == (1, True)
 
-    register(trained, settings)
+    version = register(trained, settings).version
+    client(settings).set_registered_model_alias(MODEL_NAME, CHAMPION, version)
     write_deltalake(str(settings.lake / DEVELOPMENT_SAMPLE.path), sample.to_arrow())
     code, said = run("--truth", truth_folder, "--json", tmp_path / "oracle.json")
     assert code == 0, said
