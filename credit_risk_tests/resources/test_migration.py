@@ -83,8 +83,16 @@ def test_todays_job_runs_on_the_old_lake_and_every_error_check_passes(continued:
     assert "ERROR" not in failed_checks(continued.result).values()
     made = {event.asset_key for event in continued.result.get_asset_materialization_events()}
     # The old lake is too small for a model, so nothing is scored and no loss expected; the others are made.
-    of_a_model = {tables.LOAN_SCORES, tables.MODEL_PERFORMANCE, tables.FEATURE_DRIFT, tables.MODEL_MONITORING}
-    of_a_model |= {tables.EXPECTED_CREDIT_LOSS}
+    of_a_model = {
+        tables.LOAN_SCORES,
+        tables.CHALLENGER_SCORES,
+        tables.EXPECTED_CREDIT_LOSS,
+        tables.MODEL_PERFORMANCE,
+        tables.MODEL_VALIDATION,
+        tables.MODEL_DECISIONS,
+        tables.FEATURE_DRIFT,
+        tables.MODEL_MONITORING,
+    }
     without_model = set(tables.TABLES) - of_a_model
     assert made >= {dg.AssetKey(table.key) for table in without_model}
 
