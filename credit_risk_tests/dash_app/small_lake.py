@@ -247,6 +247,22 @@ def write_model(lake: Path, states: pl.DataFrame) -> None:
         scored_at=pl.lit(now),
     )
     write(lake, t.LOAN_SCORES, scores)
+    lgd, ead = pl.lit(0.45), pl.col("outstanding_balance")
+    stage = pl.when(pl.col("current_dpd") >= 90).then(3).when(pl.col("current_dpd") >= 30).then(2).otherwise(1)
+    losses = book.select(
+        "loan_id",
+        "as_of_date",
+        stage=stage.cast(pl.Int32),
+        pd_12m=pd,
+        pd_lifetime=(pd * 1.6).clip(0, 1),
+        lgd=lgd,
+        ead=ead,
+        expected_loss_12m=pd * lgd * ead,
+        ecl_12m=pd * lgd * ead * 0.97,
+        ecl_lifetime=(pd * 1.6).clip(0, 1) * lgd * ead,
+        ecl=(pd * 1.2).clip(0, 1) * lgd * ead,
+    )
+    write(lake, t.EXPECTED_CREDIT_LOSS, losses)
     metrics = {
         "auc": (0.812, 0.795, 0.829),
         "gini": (0.624, 0.590, 0.658),

@@ -21,8 +21,10 @@ from credit_risk_tests.dash_app.conftest import Portfolio
 from dash_app.app import create_app
 from dash_app.charts import concentration, loss, mix, model, trend
 from dash_app.charts.graph import graph
+from dash_app.charts.waterfall import contribution_waterfall
 from dash_app.data import model as model_data
 from dash_app.data.cube import read_cube
+from dash_app.data.explain import Explanation
 from dash_app.data.filters import Filters
 from dash_app.data.kpis import portfolio_kpis
 from dash_app.data.lake import Snapshot
@@ -70,7 +72,16 @@ def test_a_graph_has_no_way_out() -> None:
     assert config["displaylogo"] is False
 
 
-QUERIES = ("", "risk=High&purpose=home", "status=paid_off", "as_of=2024-06", "from=2099-Q1", "region=unknown", "rating=High", "as_of_from=2025-06")
+QUERIES = (
+    "",
+    "risk=High&purpose=home",
+    "status=paid_off",
+    "as_of=2024-06",
+    "from=2099-Q1",
+    "region=unknown",
+    "rating=High",
+    "as_of_from=2025-06",
+)
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -101,6 +112,23 @@ def test_every_figure_is_one_that_plotly_accepts(snapshot: Snapshot, query: str)
         go.Figure(chart.figure)  # raises for what plotly does not know
         assert chart.note
         json.dumps(chart.figure)
+
+
+def test_a_waterfall_leads_from_the_average_loan_to_this_one() -> None:
+    added = {"credit_score": 0.8, "utilization_at_low_score": -0.3, "credit_utilization": -0.1, "made_up": 0.2}
+    odds = -2.0 + sum(added.values())
+    values = dict.fromkeys(added, 1.5) | {"made_up": None}
+    found = Explanation("1", -2.0, odds, 0.119, 0.198, tuple(added.items()), values)
+    chart = contribution_waterfall(found)
+    (trace,) = chart.figure["data"]
+    go.Figure(chart.figure)
+    # features of one concept are one bar, and the bars add up to the loan's log-odds
+    assert trace["y"] == ["Average loan", "Score", "Utilisation", "Made up", "This loan"]
+    assert trace["base"] + sum(value for value in trace["x"] if value is not None) == pytest.approx(odds)
+    assert "11.9" in chart.note
+    assert "score raises it most" in chart.note
+    assert chart.data is not None
+    assert chart.data["adds_to_log_odds"].to_list() == list(added.values())
 
 
 def test_loans_that_are_on_time_are_part_of_the_distribution(snapshot: Snapshot) -> None:

@@ -318,7 +318,7 @@ def test_the_loan_list_pages_sorts_and_searches_on_the_server(
     first.get_by_role("link").click()
     expect(page.locator("h1")).to_have_text(f"Loan {book['loan_id'].min()}")
     expect(page.locator("#loan-facts tbody tr").first).to_be_visible()
-    expect(page.locator("#loan-loss tbody tr")).to_have_count(4)
+    expect(page.locator("#loan-loss tbody tr")).to_have_count(9)
     # the small lake has scores, and no registered model to explain them
     expect(page.locator("#loan-waterfall-note")).to_contain_text("no version 1")
     page.get_by_role("link", name="All loans").click()

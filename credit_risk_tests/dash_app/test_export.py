@@ -27,7 +27,16 @@ def table(content: bytes) -> pl.DataFrame:
 
 @pytest.mark.parametrize(
     "query",
-    ["", "risk=High&purpose=home", "rating=High&risk=High", "score=unknown", "region=unknown", "from=2024-Q1&to=2024-Q4", "as_of=2024-06", "as_of=2024-06&rating=Low"],
+    [
+        "",
+        "risk=High&purpose=home",
+        "rating=High&risk=High",
+        "score=unknown",
+        "region=unknown",
+        "from=2024-Q1&to=2024-Q4",
+        "as_of=2024-06",
+        "as_of=2024-06&rating=Low",
+    ],
 )
 def test_the_export_is_the_loans_in_view(snapshot: Snapshot, portfolio: Portfolio, query: str) -> None:
     filters = Filters.from_query(query)

@@ -89,6 +89,9 @@ def test_the_expected_loss_by_rating_is_pd_times_lgd_times_exposure(
     assert rated is not None
     found = dict(rated.by_rating(view).select("risk_rating", "model_loss").iter_rows())
     assert found == pytest.approx(wanted)
+    gold = snapshot.frame(t.EXPECTED_CREDIT_LOSS).filter(pl.col("loan_id").is_in(loans["loan_id"].implode()))
+    assert sum(found.values()) == pytest.approx(gold["expected_loss_12m"].sum())
+    assert rated.by_rating(view)["ecl"].sum() == pytest.approx(gold["ecl"].sum())
 
 
 def test_a_rating_describes_the_newest_tape_only(snapshot: Snapshot) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 
 from credit_risk_assets.config.settings import Settings, read_settings
-from credit_risk_assets.config.tables import CHALLENGER, CHAMPION, MODEL_NAME
+from credit_risk_assets.config.tables import CHALLENGER, CHAMPION, LOANS, MODEL_NAME
 from credit_risk_assets.modelling.figures import Figure
 from credit_risk_assets.modelling.train import TrainingResult
 from credit_risk_assets.resources.mlflow import (
@@ -22,6 +23,8 @@ from credit_risk_assets.resources.mlflow import (
     register,
 )
 from credit_risk_tests.modelling.test_score import APPLICATION
+from dash_app.data.explain import NoModelError, explain
+from dash_app.data.lake import Lake
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,27 @@ def test_a_version_is_registered_as_challenger_and_loaded(
     assert load_version(home, CHALLENGER).version == "2"
     champion(home, "1")
     assert load_version(home).version == "1"
+
+
+def test_a_loan_is_explained_by_the_version_that_scored_it(
+    home: Settings, trained: TrainingResult, sample: pl.DataFrame
+) -> None:
+    columns = list(dict.fromkeys(["loan_id", *trained.model.columns, *LOANS.partition_by]))
+    rows = sample.with_columns(risk_category=pl.lit("Low")).unique("loan_id").head(40).select(columns)
+    write_deltalake(str(home.lake / LOANS.path), rows, partition_by=list(LOANS.partition_by))
+    snapshot = Lake(home.lake).snapshot()
+    matrix = trained.encoders.transform(rows)
+    pds = trained.model.probability(matrix)
+    for row in range(3):
+        found = explain(snapshot, home, rows["loan_id"][row], "1", pl.col("risk_category") == "Low")
+        assert found.version == "1"
+        assert found.pd_12m == pytest.approx(pds[row])
+        assert found.odds == pytest.approx(found.base_odds + sum(added for _, added in found.contributions))
+        exact = dict(zip(trained.model.columns, trained.model.contributions(matrix[[row]], exact=True)[0], strict=True))
+        assert dict(found.contributions) == pytest.approx(exact, abs=1e-6)
+        assert found.values["loan_amount"] == rows["loan_amount"][row]
+    with pytest.raises(NoModelError, match="no version 9"):
+        explain(snapshot, home, rows["loan_id"][0], "9", pl.lit(value=True))
 
 
 def test_the_registered_pyfunc_scores_applications(home: Settings, trained: TrainingResult) -> None:

@@ -38,9 +38,7 @@ def expected_loss_by_rating(sums: pl.DataFrame | None, currency: str) -> Chart:
         "x": losses,
         "marker": {"color": [RATING_COLOURS[rating] for rating in RISK_RATINGS]},
         "cliponaxis": False,
-        "text": [
-            f"<b>{text.money(v, currency)}</b>  {text.percent(v / whole if whole else 0)}" for v in losses
-        ],
+        "text": [f"<b>{text.money(v, currency)}</b>  {text.percent(v / whole if whole else 0)}" for v in losses],
         "textposition": "outside",
         "textfont": {"size": 11.5, "color": INK},
         "customdata": detail,

@@ -115,7 +115,9 @@ def dpd_distribution(cube: Cube, filters: Filters) -> Chart:
         "text": [f"<b>{text.count(n)}</b>  {text.percent(s)}" for n, s in zip(loans, shares, strict=True)],
         "textposition": "outside",
         "textfont": {"size": 11.5, "color": INK},
-        "customdata": [[text.percent(s), drill({"dpd": bucket})] for bucket, s in zip(DPD_BUCKETS, shares, strict=True)],
+        "customdata": [
+            [text.percent(s), drill({"dpd": bucket})] for bucket, s in zip(DPD_BUCKETS, shares, strict=True)
+        ],
         "hovertemplate": "<b>%{y} days</b><br>%{x:,} loans, %{customdata[0]}<extra></extra>",
     }
     figure = {

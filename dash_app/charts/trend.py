@@ -114,9 +114,7 @@ def default_rate_trend(kpi: Kpi, target: float) -> Chart:
         "textposition": "top center",
         "textfont": {"size": 12, "color": INK},
         "cliponaxis": False,
-        "customdata": [
-            [text.percent(value, 2), drill({"as_of": f"{day:%Y-%m}"})] for day, value in points
-        ],
+        "customdata": [[text.percent(value, 2), drill({"as_of": f"{day:%Y-%m}"})] for day, value in points],
         "hovertemplate": "<b>%{customdata[0]}</b><br>12 months to %{x}<extra></extra>",
     }
     figure = {

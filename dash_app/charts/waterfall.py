@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import polars as pl
 
@@ -25,7 +26,9 @@ def concepts(found: Explanation) -> list[tuple[str, float, str]]:
         concept = reason.concept if reason else text.label(name).lower()
         sums[concept] = sums.get(concept, 0.0) + added
         value = found.values.get(name)
-        shown = text.NONE if value is None else f"{value:,.4g}" if isinstance(value, (int, float)) else text.label(value)
+        shown = (
+            text.NONE if value is None else f"{value:,.4g}" if isinstance(value, (int, float)) else text.label(value)
+        )
         parts.setdefault(concept, []).append(f"{text.label(name)}: {shown} ({_signed(added)})")
     ranked = sorted(sums, key=lambda concept: -abs(sums[concept]))
     kept = [(name.capitalize(), sums[name], "<br>".join(parts[name][:4])) for name in ranked[:SHOWN]]
@@ -90,6 +93,12 @@ def contribution_waterfall(found: Explanation) -> Chart:
     note = f"From the average loan’s {text.percent(found.base_pd)} to {text.percent(found.pd_12m)}"
     note += f"; {up.lower()} raises it most." if up else "; nothing raises it."
     return Chart(figure, f"{note} Orange raises the risk, blue lowers it.", data)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return text.NONE
+    return f"{value:,.4g}" if isinstance(value, (int, float)) else text.label(value)
 
 
 def _odds(probability: float) -> float:

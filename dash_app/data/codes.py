@@ -74,9 +74,7 @@ class Codes:
             kept = [q for q in kept if not filters.until or q <= filters.until]
             places = [quarters.index(q) for q in kept]
             # the words are sorted, so that the quarters kept lie side by side
-            parts.append(
-                pl.col(ORIGINATION).is_between(places[0], places[-1]) if places else pl.lit(value=False)
-            )
+            parts.append(pl.col(ORIGINATION).is_between(places[0], places[-1]) if places else pl.lit(value=False))
         return pl.all_horizontal(parts) if parts else None
 
     def status(self, filters: Filters) -> pl.Expr:

@@ -18,9 +18,9 @@ from credit_risk_assets.config.tables import LOANS
 from dash_app.data.lake import LakeError, Snapshot
 
 if TYPE_CHECKING:
-    from credit_risk_assets.resources.mlflow import Champion
+    from credit_risk_assets.resources.mlflow import LoadedModel
 
-_LOADED: dict[tuple[str, str], Champion] = {}
+_LOADED: dict[tuple[str, str], LoadedModel] = {}
 _LOADING = threading.Lock()
 
 
@@ -44,7 +44,7 @@ class Explanation:
     values: Mapping[str, Any]
 
 
-def model_version(settings: Settings, number: str) -> Champion:
+def model_version(settings: Settings, number: str) -> LoadedModel:
     """A registered version of the default model, kept once loaded. Raises `NoModelError` where it cannot be."""
     key = (str(settings.home), number)
     with _LOADING:

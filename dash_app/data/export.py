@@ -89,9 +89,7 @@ def _piece(batch: pl.DataFrame, part: pl.DataFrame, index: LoanIndex, added: lis
     scores = index.words(part.select(added))
     # a loan without a score has gaps, not the word for one
     gaps = [
-        pl.when(pl.col(name) != "unknown").then(pl.col(name)).alias(name)
-        for name in added
-        if name not in SCORE_NUMBERS
+        pl.when(pl.col(name) != "unknown").then(pl.col(name)).alias(name) for name in added if name not in SCORE_NUMBERS
     ]
     return batch.hstack(scores.with_columns(gaps)).filter(part["_wanted"].fill_null(value=False))
 

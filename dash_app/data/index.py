@@ -127,14 +127,14 @@ class _Plan:
         numbers = [name for name in LISTED if name in known]
         more = [name for name in ("lgd_estimate", "exposure_at_default") if name in known]
         read = self.frame.select(*numbers, *words, *more)
-        shaped = [*[pl.col(name) for name in numbers], *[self.codes.encoded(name) for name in words]]
+        shaped: list[pl.Expr] = [*[pl.col(name) for name in numbers], *[self.codes.encoded(name) for name in words]]
         first = True
         place = 0
         for batch in self.snapshot.stream(self.table, read, BATCH_ROWS):
             rows = batch.select(shaped)
             if self.scores is not None:
                 scored = self.scores.slice(place, batch.height)
-                loss = [pl.lit(None, pl.Float64).alias(MODEL_LOSS)]
+                loss: list[pl.Expr | pl.Series] = [pl.lit(None, pl.Float64).alias(MODEL_LOSS)]
                 if len(more) == 2:
                     loss = [(scored["pd_12m"] * batch["lgd_estimate"] * batch["exposure_at_default"]).alias(MODEL_LOSS)]
                 rows = rows.hstack(scored).with_columns(loss)
@@ -178,12 +178,8 @@ def _aligned(ids: pl.Series, rows: pl.DataFrame, gaps: Mapping[str, int]) -> pl.
     left = ids.to_frame().with_row_index(_ROW).with_columns(part=pl.col("loan_id").hash(3) % parts)
     right = rows.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("_from"), "loan_id")
     right = right.with_columns(part=pl.col("loan_id").hash(3) % parts)
-    pairs = pl.concat(
-        [
-            left.filter(pl.col("part") == part).join(right.filter(pl.col("part") == part), on="loan_id")[[_ROW, "_from"]]
-            for part in range(parts)
-        ]
-    )
+    sides = [(left.filter(part=part), right.filter(part=part)) for part in range(parts)]
+    pairs = pl.concat([one.join(other, on="loan_id").select(_ROW, "_from") for one, other in sides])
     places = pl.Series("_from", [None], dtype=pl.UInt32).new_from_index(0, ids.len())
     places = places.scatter(pairs[_ROW], pairs["_from"])
     found = rows.drop("loan_id").select(pl.all().gather(places))

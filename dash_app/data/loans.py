@@ -116,21 +116,13 @@ def _view(snapshot: Snapshot, index: LoanIndex, request: LoanRequest, *, count_o
     head = request.end <= HEAD_ROWS
 
     def find() -> _View:
-        names, falling = [name for name, _ in order], [down for _, down in order]
-        matching = frame.select(list(dict.fromkeys([_PLACE, "outstanding_balance", *names]))).collect()
-        by = [_sort_key(index, name) for name in names]
-        if head and matching.height > HEAD_ROWS:
-            bound = matching.lazy().select(*by).sort(names[0], descending=falling[0], nulls_last=True)
-            limit = bound.slice(HEAD_ROWS - 1, 1).select(names[0]).collect().item()
-            first = _sort_key(index, names[0])
-            if limit is not None:
-                kept = matching.filter(first >= limit if falling[0] else first <= limit)
-            else:
-                kept = matching
-        else:
-            kept = matching
+        columns = dict.fromkeys([_PLACE, "outstanding_balance", *[name for name, _ in order]])
+        matching = frame.select(list(columns)).collect()
+        kept = _first(index, matching, order[0]) if head else matching
         ordered = kept.sort(
-            [*by, pl.col(_PLACE)], descending=[*falling, False], nulls_last=[True] * len(by) + [False]
+            [*[_sort_key(index, name) for name, _ in order], pl.col(_PLACE)],
+            descending=[*[down for _, down in order], False],
+            nulls_last=True,
         )
         return _View(ordered[_PLACE], *_sums(matching))
 
@@ -141,6 +133,19 @@ def _view(snapshot: Snapshot, index: LoanIndex, request: LoanRequest, *, count_o
 
 HEAD_ROWS = 1_000
 """So many first rows are found without sorting the whole view."""
+
+
+def _first(index: LoanIndex, matching: pl.DataFrame, order: tuple[str, bool]) -> pl.DataFrame:
+    """The rows that can be among the first `HEAD_ROWS` in an order, and whatever is equal to the last of them."""
+    if matching.height <= HEAD_ROWS:
+        return matching
+    name, down = order
+    key = _sort_key(index, name)
+    ranked = matching.lazy().select(key).sort(name, descending=down, nulls_last=True)
+    last = ranked.slice(HEAD_ROWS - 1, 1).collect().item()
+    if last is None:  # a gap: every value comes before it
+        return matching
+    return matching.filter(key >= last if down else key <= last)
 
 
 def _sums(matching: pl.DataFrame) -> tuple[int, float]:

@@ -267,7 +267,11 @@ def _loss(loan: Loan, currency: str) -> tuple[Any, Any]:
             known["expected_loss_12m"] = score["pd_12m"] * lgd * ead
     else:
         known = dict(loan.loss)
-    rows = [{"what": name, "value": _loss_value(key, known[key], currency)} for key, name in LOSS_FACTS if known.get(key) is not None]
+    rows = [
+        {"what": name, "value": _loss_value(key, known[key], currency)}
+        for key, name in LOSS_FACTS
+        if known.get(key) is not None
+    ]
     note = f"By model v{score['model_version']}, scored {text.moment(score.get('scored_at'))}."
     return note, table([Column("", "what"), Column("Value", "value", right=True)], rows)
 

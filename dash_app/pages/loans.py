@@ -15,8 +15,8 @@ from dash_app.components.cards import stat_card
 from dash_app.components.stamp import stamp
 from dash_app.data.export import loan_table
 from dash_app.data.filters import Filters
-from dash_app.data.lake import LakeError, Snapshot
 from dash_app.data.index import MODEL_LOSS
+from dash_app.data.lake import LakeError, Snapshot
 from dash_app.data.loans import SHOWN, LoanRequest, loan_block, loan_sums
 from dash_app.pages.frame import audited_filter, cube_of, filters_from, guarded, needed_cube, page
 from dash_app.pages.portfolio import export_links
