@@ -153,7 +153,7 @@ def demo(
     tapes = [file for file in result.files if "sample" not in file.name]
     for file in tapes:
         put(settings, file)
-    console.print(f"  done    {'simulate and land':24}{time.monotonic() - began:7.1f} s")
+    console.print(f"  done    {'simulate and land':28}{time.monotonic() - began:7.1f} s")
     done = run(settings, None, console)
     console.print(f"\ndemo finished in {time.monotonic() - began:.1f} s")
     console.print("next: `make up` serves the Dagster UI and the dashboard", markup=False)

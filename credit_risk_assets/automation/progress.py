@@ -41,7 +41,7 @@ class _ProgressHandler(logging.Handler):
             self._times.seconds[step] = seconds
             word = "done" if event.is_step_success else "FAILED" if event.is_step_failure else "skipped"
             took = "" if event.is_step_skipped else f"{seconds:7.1f} s"
-            self._say(f"  {word:8}{step:24}{took}".rstrip())
+            self._say(f"  {word:8}{step:28}{took}".rstrip())
         elif event.is_step_up_for_retry:
             self._say(f"  retry   {step}")
 
