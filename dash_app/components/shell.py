@@ -12,6 +12,7 @@ from dash_app.security.access import permits, security
 
 NAVIGATION = (
     ("portfolio", "/", "Portfolio"),
+    ("delinquency", "/delinquency", "Delinquency"),
     ("loans", "/loans", "Loans"),
     ("model", "/model", "Model"),
     ("quality", "/quality", "Data quality"),
