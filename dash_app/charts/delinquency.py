@@ -169,7 +169,7 @@ def roll_matrix(matrix: RollMatrix | None) -> Chart:
     note = f"From the bucket at a month’s start (rows) to that at its end, {span}; each row sums to 100 %."
     return Chart(
         figure,
-        f"{note} {text.percent(worse / max(sum(begun.values()), 1), 2)} of the loans in the first row fall into arrears in a month.",
+        f"{note} {text.percent(worse / max(sum(begun.values()), 1), 2)} of the first row fall into arrears in a month.",
     )
 
 
@@ -230,7 +230,6 @@ def delinquency_over_time(frame: pl.DataFrame) -> Chart:
             ),
         ),
     }
-    figure["layout"]["legend"] = {**figure["layout"]["legend"], "traceorder": "normal"}
     now, then = float(late["share"][-1]), float(late["share"][0])
     note = f"{text.percent(now)} of the loans were 30 or more days past due at the end of {_month(months[-1])}"
     return Chart(figure, f"{note}, {text.percent(then)} at the end of {_month(months[0])}. Charge-offs are left out.")

@@ -14,6 +14,7 @@ NAVIGATION = (
     ("portfolio", "/", "Portfolio"),
     ("delinquency", "/delinquency", "Delinquency"),
     ("loans", "/loans", "Loans"),
+    ("score", "/score", "Score a loan"),
     ("model", "/model", "Model"),
     ("quality", "/quality", "Data quality"),
     ("audit", "/audit", "Audit"),

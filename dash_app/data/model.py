@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from credit_risk_assets.config.tables import LOAN_SCORES, LOANS, MODEL_PERFORMANCE, RISK_RATINGS
+from credit_risk_assets.config.tables import LOAN_SCORES, LOANS, MODEL_DECISIONS, MODEL_PERFORMANCE, RISK_RATINGS
 from dash_app.data.lake import Snapshot
 
 DATA_SETS = ("out_of_time", "test", "calibration", "validation", "train")
@@ -32,6 +32,17 @@ class Performance:
         """Value, lower and upper bound; None where not measured."""
         row = self.metrics.filter(pl.col("data_set") == data_set, pl.col("metric") == name)
         return (row["value"][0], row["lower"][0], row["upper"][0]) if row.height else (None, None, None)
+
+
+def champion_version(snapshot: Snapshot) -> str | None:
+    """The version in force: what the last decision left as champion; None where none reigns."""
+    taken = decisions(snapshot)
+    return taken["champion_version"][-1] or None if taken.height else None
+
+
+def decisions(snapshot: Snapshot) -> pl.DataFrame:
+    """Every decision on a model version, in order of time; empty where none was taken."""
+    return snapshot.frame(MODEL_DECISIONS).sort("decided_at") if snapshot.has(MODEL_DECISIONS) else pl.DataFrame()
 
 
 def performance(snapshot: Snapshot) -> Performance | None:
