@@ -45,10 +45,10 @@ def decisions(snapshot: Snapshot) -> pl.DataFrame:
     return snapshot.frame(MODEL_DECISIONS).sort("decided_at") if snapshot.has(MODEL_DECISIONS) else pl.DataFrame()
 
 
-def performance(snapshot: Snapshot) -> Performance | None:
-    """The metrics of the version that scores the loans now; None where no model was trained.
+def performance(snapshot: Snapshot, version: str | None = None) -> Performance | None:
+    """The metrics of a version, by default the champion; None where no model was trained.
 
-    Without scores it is the version that was measured last.
+    Without a champion it is the version that scores the loans, else the one that was measured last.
     """
     if not snapshot.has(MODEL_PERFORMANCE):
         return None
@@ -63,6 +63,8 @@ def performance(snapshot: Snapshot) -> Performance | None:
             LOAN_SCORES,
         )
         newest = used if used in set(frame["model_version"]) else newest
+    known = set(frame["model_version"])
+    newest = next((v for v in (version, champion_version(snapshot)) if v in known), newest)
     chosen = frame.filter(pl.col("model_version") == newest)
     # the same version may have been measured more than once: the last measurement counts
     chosen = chosen.sort("computed_at").group_by("data_set", "metric", maintain_order=True).last()
