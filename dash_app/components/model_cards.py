@@ -44,7 +44,9 @@ def state(words: str, tone: str) -> html.Span:
     return html.Span(f"{mark} {words}", className=f"state {tone}")
 
 
-def interval(value: float, lower: float | None, upper: float | None, digits: int = 4, sign: bool = False) -> Any:
+def interval(
+    value: float, lower: float | None = None, upper: float | None = None, *, digits: int = 4, sign: bool = False
+) -> Any:
     """A figure over its 95 % interval."""
     shown = f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
     if lower is None or upper is None:
@@ -243,7 +245,7 @@ def _share(group: dict[str, Any], name: str) -> Any:
 
 def _ratio(group: dict[str, Any], name: str) -> Any:
     value, low, high = _bounds(group, name)
-    return text.NONE if value is None else interval(value, low, high, 2)
+    return text.NONE if value is None else interval(value, low, high, digits=2)
 
 
 def _points(group: dict[str, Any], name: str) -> Any:
