@@ -9,13 +9,13 @@ from dash_app import logs, refresh, routes
 from dash_app.components.shell import shell
 from dash_app.data.lake import Lake
 from dash_app.data.rated import prepare
-from dash_app.pages import audit, loan, loans, model, portfolio, quality
+from dash_app.pages import audit, delinquency, loan, loans, model, portfolio, quality, score
 from dash_app.pages.refused import permitted
 from dash_app.security.roles import Permission
 from dash_app.security.secure import csrf_cookie, make_server, registry_of, secure
 from dash_app.services import EXTENSION, Services
 
-PAGES = (portfolio, loans, loan, model, quality, audit)
+PAGES = (portfolio, delinquency, loans, loan, score, model, quality, audit)
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>

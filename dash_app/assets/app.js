@@ -123,7 +123,7 @@
     },
 
     here: function (path) {
-      return ["/", "/loans", "/model", "/quality", "/audit"].map(function (page) {
+      return ["/", "/delinquency", "/loans", "/score", "/model", "/quality", "/audit"].map(function (page) {
         var here = page === path || (page === "/loans" && String(path).indexOf("/loan/") === 0);
         return here ? "nav-link here" : "nav-link";
       });

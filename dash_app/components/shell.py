@@ -12,7 +12,9 @@ from dash_app.security.access import permits, security
 
 NAVIGATION = (
     ("portfolio", "/", "Portfolio"),
+    ("delinquency", "/delinquency", "Delinquency"),
     ("loans", "/loans", "Loans"),
+    ("score", "/score", "Score a loan"),
     ("model", "/model", "Model"),
     ("quality", "/quality", "Data quality"),
     ("audit", "/audit", "Audit"),

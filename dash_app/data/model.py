@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from credit_risk_assets.config.tables import LOAN_SCORES, LOANS, MODEL_PERFORMANCE, RISK_RATINGS
+from credit_risk_assets.config.tables import LOAN_SCORES, LOANS, MODEL_DECISIONS, MODEL_PERFORMANCE, RISK_RATINGS
 from dash_app.data.lake import Snapshot
 
 DATA_SETS = ("out_of_time", "test", "calibration", "validation", "train")
@@ -34,10 +34,21 @@ class Performance:
         return (row["value"][0], row["lower"][0], row["upper"][0]) if row.height else (None, None, None)
 
 
-def performance(snapshot: Snapshot) -> Performance | None:
-    """The metrics of the version that scores the loans now; None where no model was trained.
+def champion_version(snapshot: Snapshot) -> str | None:
+    """The version in force: what the last decision left as champion; None where none reigns."""
+    taken = decisions(snapshot)
+    return taken["champion_version"][-1] or None if taken.height else None
 
-    Without scores it is the version that was measured last.
+
+def decisions(snapshot: Snapshot) -> pl.DataFrame:
+    """Every decision on a model version, in order of time; empty where none was taken."""
+    return snapshot.frame(MODEL_DECISIONS).sort("decided_at") if snapshot.has(MODEL_DECISIONS) else pl.DataFrame()
+
+
+def performance(snapshot: Snapshot, version: str | None = None) -> Performance | None:
+    """The metrics of a version, by default the champion; None where no model was trained.
+
+    Without a champion it is the version that scores the loans, else the one that was measured last.
     """
     if not snapshot.has(MODEL_PERFORMANCE):
         return None
@@ -52,6 +63,8 @@ def performance(snapshot: Snapshot) -> Performance | None:
             LOAN_SCORES,
         )
         newest = used if used in set(frame["model_version"]) else newest
+    known = set(frame["model_version"])
+    newest = next((v for v in (version, champion_version(snapshot)) if v in known), newest)
     chosen = frame.filter(pl.col("model_version") == newest)
     # the same version may have been measured more than once: the last measurement counts
     chosen = chosen.sort("computed_at").group_by("data_set", "metric", maintain_order=True).last()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 import polars as pl
 
+from credit_risk_assets.config.settings import ScheduleSettings
 from credit_risk_assets.config.tables import (
     INGESTION_LOG,
     LOAN_HISTORY,
@@ -17,6 +18,8 @@ from credit_risk_assets.config.tables import (
     PORTFOLIO_KPIS,
     QUALITY_RESULTS,
     REJECTED_RECORDS,
+    TABLES,
+    Table,
 )
 from credit_risk_assets.tape.contract import ON_BOOK_STATUSES
 from dash_app.data.lake import Snapshot
@@ -137,6 +140,56 @@ def _gold_ties(snapshot: Snapshot) -> list[Tie]:
     if snapshot.has(LOAN_SCORES):
         ties.append(Tie("Scores", "loans on book", loans, "gold/loan_scores", snapshot.rows(LOAN_SCORES)))
     return ties
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """When a table was last written and last checked (UTC), and how many hours may pass until the next time."""
+
+    table: Table
+    written: datetime | None
+    checked: datetime | None
+    hours: float | None
+    allowed: float
+
+    @property
+    def late(self) -> bool:
+        """Whether more time has passed than the schedule allows."""
+        return self.hours is None or self.hours > self.allowed
+
+    @property
+    def failing(self) -> bool:
+        """Whether twice as much has passed, as Dagster's freshness policies judge it."""
+        return self.hours is None or self.hours > 2 * self.allowed
+
+
+def freshness(snapshot: Snapshot, schedules: ScheduleSettings, now: datetime | None = None) -> list[Freshness]:
+    """Every table of the lake against its schedule, the latest first.
+
+    A refresh that finds a table unchanged writes nothing, but checks it: the later of both counts.
+    """
+    moment = now or datetime.now(UTC)
+    allowed = {
+        "lake": schedules.lake_fresh_hours,
+        "gold": schedules.gold_fresh_hours,
+        "model": schedules.model_fresh_hours,
+    }
+    checked: dict[str, datetime] = {}
+    if snapshot.has(QUALITY_RESULTS):
+        newest = snapshot.frame(QUALITY_RESULTS).group_by("asset").agg(pl.col("evaluated_at").max())
+        checked = {asset: _utc(at) for asset, at in newest.iter_rows() if at is not None}
+    found = []
+    for table in TABLES:
+        if snapshot.has(table):
+            written, seen = snapshot.committed_at(table), checked.get(table.path)
+            last = max((at for at in (written, seen) if at), default=None)
+            hours = (moment - last).total_seconds() / 3600 if last else None
+            found.append(Freshness(table, written, seen, hours, allowed[table.cadence]))
+    return sorted(found, key=lambda f: -((f.hours or 1e9) / f.allowed))
+
+
+def _utc(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def newest_as_of(snapshot: Snapshot) -> date | None:

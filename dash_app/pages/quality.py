@@ -10,6 +10,7 @@ from urllib.parse import quote
 import polars as pl
 from dash import Dash, Input, Output, html
 
+from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import INGESTION_LOG, QUALITY_RESULTS, REJECTED_RECORDS
 from dash_app.components import ids, text
 from dash_app.components.aria import aria
@@ -33,13 +34,27 @@ def layout(**_query: Any) -> html.Div:
             [
                 _section("Reconciliation", "ties", 7),
                 _section("Refused rows by reason", "reasons", 5),
+                _section("Freshness", "fresh", 12, "table-scroll tall"),
                 _section("Asset checks", "checks", 12, "table-scroll tall"),
                 _section("Files taken", "files", 12),
             ],
             className="grid",
         ),
     ]
-    return page(NAME, TITLE, body)
+    return page(NAME, TITLE, body, actions=_dagster(services().settings))
+
+
+def _dagster(settings: Settings) -> html.A:
+    """The way to Dagster's interface, which may listen on every address of the machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.dagster.host, settings.dagster.host)
+    return html.A(
+        "Open Dagster",
+        href=f"http://{host}:{settings.dagster.port}/assets",
+        target="_blank",
+        rel="noopener noreferrer",
+        className="button",
+        title="Runs, schedules, lineage and every check; `make up` starts it.",
+    )
 
 
 def _section(title: str, name: str, width: int, scroll: str = "table-scroll") -> html.Section:
@@ -63,13 +78,13 @@ def register(app: Dash) -> None:
         Output("quality-stats", "children"),
         *[
             Output(f"{name}-{part}", "children")
-            for name in ("checks", "ties", "files", "reasons")
+            for name in ("checks", "ties", "files", "reasons", "fresh")
             for part in ("note", "table")
         ],
         Input(ids.VERSIONS, "data"),
     )
     def render(_token: str) -> list[Any]:
-        return guarded(_render, 10)
+        return guarded(_render, 12)
 
 
 def _render() -> list[Any]:
@@ -82,13 +97,15 @@ def _render() -> list[Any]:
     mark = stamp(snapshot, as_of, (QUALITY_RESULTS, INGESTION_LOG, REJECTED_RECORDS), limit, app.today())
     checks = quality.checks(snapshot) if snapshot.has(QUALITY_RESULTS) else pl.DataFrame()
     files, ties = quality.ingested_files(snapshot), quality.reconciliation(snapshot)
+    fresh = quality.freshness(snapshot, app.settings.schedules)
     return [
         mark,
-        _stats(checks, files, ties, as_of, limit, app.today()),
+        _stats(checks, files, ties, fresh, as_of, limit, app.today()),
         *_checks(checks),
         *_ties(ties),
         *_files(files),
         *_reasons(quality.rejected_reasons(snapshot)),
+        *_fresh(fresh),
     ]
 
 
@@ -96,6 +113,7 @@ def _stats(
     checks: pl.DataFrame,
     files: pl.DataFrame,
     ties: list[quality.Tie],
+    fresh_tables: list[quality.Freshness],
     as_of: date | None,
     limit: int,
     today: date,
@@ -119,6 +137,17 @@ def _stats(
             "better" if fresh else "worse",
         )
     )
+    if fresh_tables:
+        late = sum(table.late for table in fresh_tables)
+        failing = any(table.failing for table in fresh_tables)
+        cards.append(
+            stat_card(
+                "Tables in time",
+                f"{len(fresh_tables) - late} of {len(fresh_tables)}",
+                f"{late} late against the schedule" if late else "all within the schedule",
+                "worse" if failing else "warn" if late else "better",
+            )
+        )
     if files.height:
         read, rejected = int(files["rows_read"].sum() or 0), int(files["rows_rejected"].sum() or 0)
         cards.append(stat_card("Rows read", text.count(read), f"from {text.count(files.height)} files"))
@@ -175,6 +204,48 @@ def _checks(frame: pl.DataFrame) -> tuple[Any, Any]:
     newest = frame["evaluated_at"].max()
     when = text.moment(newest) if isinstance(newest, datetime) else text.NONE
     return f"Newest result of each check, {when}; failures first.", table(columns, rows)
+
+
+def _fresh(tables: list[quality.Freshness]) -> tuple[Any, Any]:
+    if not tables:
+        return "No table has been written yet.", None
+    rows = [
+        {
+            "state": _lateness(entry),
+            "table": html.Code(entry.table.path),
+            "written": html.Span(text.age(entry.written), title=text.moment(entry.written), className="one-line"),
+            "checked": html.Span(
+                text.age(entry.checked) if entry.checked else text.NONE,
+                title=text.moment(entry.checked),
+                className="one-line",
+            ),
+            "age": text.NONE if entry.hours is None else f"{entry.hours:,.1f}{text.SPACE}h",
+            "allowed": f"{entry.allowed:g}{text.SPACE}h",
+            "schedule": text.label(entry.table.cadence),
+        }
+        for entry in tables
+    ]
+    columns = [
+        Column("State", "state"),
+        Column("Table", "table"),
+        Column("Schedule", "schedule"),
+        Column("Written", "written"),
+        Column("Checked", "checked"),
+        Column("Age", "age", right=True),
+        Column("Allowed", "allowed", right=True),
+    ]
+    return (
+        "Since a table was written or, found unchanged, checked; twice the allowed hours is a failure. Latest first.",
+        table(columns, rows),
+    )
+
+
+def _lateness(entry: quality.Freshness) -> html.Span:
+    if not entry.late:
+        return html.Span("✓ Fresh", className="state pass")
+    if entry.failing:
+        return html.Span("✕ Overdue", className="state error")
+    return html.Span("! Late", className="state warn")
 
 
 def _ties(ties: list[quality.Tie]) -> tuple[Any, Any]:
