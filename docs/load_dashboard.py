@@ -272,7 +272,8 @@ def main() -> int:
         for kind, values in sorted(times.items()):
             figures = [percentile(values, part) * 1000 for part in (0.5, 0.95, 1)]
             print(
-                f"  {kind:18s} {len(values):5d}  p50 {figures[0]:6.0f} ms  p95 {figures[1]:6.0f} ms  max {figures[2]:6.0f} ms"
+                f"  {kind:18s} {len(values):5d}  p50 {figures[0]:6.0f} ms  p95 {figures[1]:6.0f} ms  "
+                f"max {figures[2]:6.0f} ms"
             )
         for worker in memory(server):
             print("  worker " + ", ".join(f"{name} {size:,.0f} MB" for name, size in worker.items()))
