@@ -5,13 +5,14 @@
 HOME is one that `credit-risk demo` or `credit-risk refresh` has filled. Its loans are copied with ids, regions,
 scores and amounts of their own, so that the segments spread as those of a large portfolio do; key figures and
 cube are computed anew, and the tables tie with one another. It is for load tests (`docs/load_dashboard.py`):
-bronze, checks and the model's registry are not made.
+bronze and checks are not made.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +22,13 @@ from deltalake import DeltaTable, convert_to_deltalake
 from deltalake.schema import Schema
 
 from credit_risk_assets.config.tables import (
+    EXPECTED_CREDIT_LOSS,
     LOAN_HISTORY,
     LOAN_SCORES,
     LOANS,
     MODEL_PERFORMANCE,
     PORTFOLIO_CUBE,
     PORTFOLIO_KPIS,
-    TABLES,
     Table,
 )
 from credit_risk_assets.credit.delinquency import defaulted_within_sql
@@ -37,10 +38,9 @@ from credit_risk_assets.credit.portfolio import MEASURES, SEGMENTS
 from credit_risk_assets.tape.contract import ON_BOOK_STATUSES
 
 COPIES_A_FILE = 12
-BY_LOAN = (LOANS, LOAN_HISTORY, LOAN_SCORES)
+BY_LOAN = (LOANS, LOAN_HISTORY, LOAN_SCORES, EXPECTED_CREDIT_LOSS)
 MONEY = ("loan_amount", "outstanding_balance", "installment", "exposure_at_default", "expected_loss_proxy")
-ECL_TABLE = "gold/expected_credit_loss"
-ECL_MONEY = ("ead", "ecl", "ecl_12m", "ecl_lifetime")
+ECL_MONEY = ("ead", "expected_loss_12m", "ecl", "ecl_12m", "ecl_lifetime")
 ON_BOOK = pl.col("loan_status").is_in(ON_BOOK_STATUSES)
 DPD = pl.col("current_dpd")
 
@@ -151,13 +151,12 @@ class Writer:
 def make(home: Path, out: Path, loans: int) -> None:
     """Write the large home."""
     lake, large = home / "lake", out / "lake"
-    tables = [*BY_LOAN, *[table for table in TABLES if table.path == ECL_TABLE]]
-    small = {t.path: pl.read_delta(str(lake / t.path)) for t in tables if (lake / t.path).is_dir()}
+    small = {t.path: pl.read_delta(str(lake / t.path)) for t in BY_LOAN if (lake / t.path).is_dir()}
     base = small[LOANS.path]
     stride = int(base["loan_id"].str.extract(r"(\d+)$").cast(pl.Int64).max()) + 1  # type: ignore[arg-type]
     regions = sorted(base["region"].drop_nulls().unique())
     copies = math.ceil(loans / base.height)
-    writers = {t.path: Writer(large, t) for t in tables if t.path in small}
+    writers = {t.path: Writer(large, t) for t in BY_LOAN if t.path in small}
     sums: list[pl.DataFrame] = []
     for first in range(0, copies, COPIES_A_FILE):
         numbers = range(first, min(first + COPIES_A_FILE, copies))
@@ -178,6 +177,8 @@ def make(home: Path, out: Path, loans: int) -> None:
     cube = sums[0].select(month, "as_of_date", *SEGMENTS, *MEASURES)
     cube.write_delta(str(large / PORTFOLIO_CUBE.path))
     key_figures(sums[0]).write_delta(str(large / PORTFOLIO_KPIS.path))
+    if (home / "mlflow").is_dir():  # the model that explains single loans
+        shutil.copytree(home / "mlflow", out / "mlflow")
     performance = lake / MODEL_PERFORMANCE.path
     if performance.is_dir():
         pl.DataFrame(DeltaTable(performance).to_pyarrow_table()).write_delta(str(large / MODEL_PERFORMANCE.path))

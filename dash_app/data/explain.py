@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.config.tables import LOANS
+from credit_risk_assets.config.tables import LOANS, MODEL_NAME
 from dash_app.data.lake import LakeError, Snapshot
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def model_version(settings: Settings, number: str) -> LoadedModel:
     key = (str(settings.home), number)
     with _LOADING:
         if key not in _LOADED:
+            store = settings.mlflow_uri.removeprefix("sqlite:///")
+            if store != settings.mlflow_uri and not Path(store).exists():
+                raise NoModelError(f"model {MODEL_NAME}: {store} is missing; run `credit-risk refresh` to train one")
             from credit_risk_assets.resources.mlflow import load_version
 
             try:

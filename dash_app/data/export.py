@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 from credit_risk_assets.config.tables import LOAN_HISTORY, LOANS, RISK_CATEGORIES, Table
 from dash_app.data.cube import read_cube
 from dash_app.data.filters import Filters
-from dash_app.data.index import BATCH_ROWS, SCORE_NUMBERS, LoanIndex, loan_index, partitioned
+from dash_app.data.index import SCORE_NUMBERS, LoanIndex, loan_index
 from dash_app.data.lake import LakeError, Snapshot
 
 HIGH_RISK = RISK_CATEGORIES[2:]
 LEFT_OUT = frozenset({"customer_id", "tape_kind"})
 FORMULA = r"^\s*[=+\-@]|^[\t\r\n]"
+PIECE_ROWS = 20_000
 ADDED = ("pd_12m", "risk_rating", "score_points", "reason_1")
 """The score's columns that an export of the newest tape carries."""
 
@@ -54,20 +55,21 @@ def export_frames(snapshot: Snapshot, filters: Filters) -> Iterator[pl.DataFrame
     table, month = loan_table(snapshot, filters)
     columns = export_columns(snapshot, table)
     index = loan_index(snapshot, table, month)
-    rows = partitioned(snapshot, table, month).select(columns)
+    where = pl.col("as_of_month") == month if month else None
     listed = index.frame.lazy()
     partitions = filters.partitions() if table == LOANS else None
     if partitions is not None:  # both sides skip the same rows, so that they stay side by side
-        rows = rows.filter(partitions)
+        where = partitions
         coded = [index.codes.is_in(d, filters.values(k)) for k, d in _PARTITIONS if filters.values(k)]
         listed = listed.filter(pl.all_horizontal(coded))
     added = [name for name in ADDED if name in index.frame.columns]
     wanted = listed.select(
         "loan_id", *added, index.codes.predicate(filters).alias("_wanted") if _filterable(index, filters) else _NOTHING
     ).collect()
-    yield _piece(snapshot.collect(table, rows.limit(0)), wanted.clear(), index, added)
+    empty = snapshot.collect(table, snapshot.scan(table).select(columns).limit(0))
+    yield _piece(empty, wanted.clear(), index, added)
     place = 0
-    for batch in snapshot.stream(table, rows, BATCH_ROWS):
+    for batch in snapshot.pieces(table, columns, where, PIECE_ROWS):
         part = wanted.slice(place, batch.height)
         place += batch.height
         if part["_wanted"].any():

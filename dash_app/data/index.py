@@ -36,7 +36,6 @@ CODED = (
 )
 LISTED = (
     "loan_id",
-    "risk_score",
     "outstanding_balance",
     "loan_amount",
     "interest_rate",
@@ -50,6 +49,7 @@ LISTED = (
     "expected_loss_proxy",
     "early_warning",
 )
+NARROW = {"term_months": pl.Int16, "months_on_book": pl.Int16, "early_warning": pl.Int8, "stage": pl.Int8}
 ECL_NUMBERS = ("stage", "ecl")
 SCORE_WORDS = ("risk_rating", "reason_1")
 SCORE_NUMBERS = ("pd_12m", "score_points")
@@ -127,7 +127,7 @@ class _Plan:
         numbers = [name for name in LISTED if name in known]
         more = [name for name in ("lgd_estimate", "exposure_at_default") if name in known]
         read = self.frame.select(*numbers, *words, *more)
-        shaped: list[pl.Expr] = [*[pl.col(name) for name in numbers], *[self.codes.encoded(name) for name in words]]
+        shaped: list[pl.Expr] = [*[_narrow(name) for name in numbers], *[self.codes.encoded(name) for name in words]]
         first = True
         place = 0
         for batch in self.snapshot.stream(self.table, read, BATCH_ROWS):
@@ -139,12 +139,18 @@ class _Plan:
                     loss = [(scored["pd_12m"] * batch["lgd_estimate"] * batch["exposure_at_default"]).alias(MODEL_LOSS)]
                 rows = rows.hstack(scored).with_columns(loss)
             if self.losses is not None:
-                rows = rows.hstack(self.losses.slice(place, batch.height))
+                rows = rows.hstack(self.losses.slice(place, batch.height).with_columns(_narrow("stage")))
             place += batch.height
             first = False
             yield rows
         if first:
             yield self.snapshot.collect(self.table, read.limit(0)).select(shaped)
+
+
+def _narrow(name: str) -> pl.Expr:
+    """The column in as few bytes as its contract allows."""
+    kind = NARROW.get(name)
+    return pl.col(name).cast(kind) if kind else pl.col(name)
 
 
 def _plan(snapshot: Snapshot, table: Table, month: str) -> _Plan:
