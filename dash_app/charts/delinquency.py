@@ -78,7 +78,7 @@ def vintage_curves(frame: pl.DataFrame, measure: str) -> Chart:
     }
     words = f"Share of each cohort ever {MEASURE_WORDS[measure]} by its age."
     words += " Darker is newer; grey dots are immature, dashes cohorts of which earlier closures are not known."
-    return Chart(figure, words)
+    return Chart(figure, words, frame)
 
 
 def _curve(cohort: str, rows: pl.DataFrame, colour: str, dash: str, remark: str) -> dict[str, Any]:
@@ -167,10 +167,15 @@ def roll_matrix(matrix: RollMatrix | None) -> Chart:
     begun = dict(zip(matrix.columns, matrix.counts[0], strict=True))
     worse = sum(n for name, n in begun.items() if name not in ("current", "closed", "not observed"))
     note = f"From the bucket at a month’s start (rows) to that at its end, {span}; each row sums to 100 %."
-    return Chart(
-        figure,
-        f"{note} {text.percent(worse / max(sum(begun.values()), 1), 2)} of the first row fall into arrears in a month.",
+    data = pl.DataFrame(
+        [
+            {"from": a, "to": b, "loans": n, "share": share}
+            for a, counts, shares in zip(matrix.rows, matrix.counts, rates, strict=True)
+            for b, n, share in zip(matrix.columns, counts, shares, strict=True)
+        ]
     )
+    share = text.percent(worse / max(sum(begun.values()), 1), 2)
+    return Chart(figure, f"{note} {share} of the first row fall into arrears in a month.", data)
 
 
 def _rate(value: float | None) -> str:
@@ -232,7 +237,9 @@ def delinquency_over_time(frame: pl.DataFrame) -> Chart:
     }
     now, then = float(late["share"][-1]), float(late["share"][0])
     note = f"{text.percent(now)} of the loans were 30 or more days past due at the end of {_month(months[-1])}"
-    return Chart(figure, f"{note}, {text.percent(then)} at the end of {_month(months[0])}. Charge-offs are left out.")
+    return Chart(
+        figure, f"{note}, {text.percent(then)} at the end of {_month(months[0])}. Charge-offs are left out.", frame
+    )
 
 
 def migration_sankey(frame: pl.DataFrame, pair: tuple[date, date] | None) -> Chart:
@@ -276,7 +283,7 @@ def migration_sankey(frame: pl.DataFrame, pair: tuple[date, date] | None) -> Cha
     lost = int(old.filter(pl.col("to_state").is_in(["Default", "Charged off"]))["loans"].sum())
     share = text.percent(lost / max(int(old["loans"].sum()), 1))
     note = f"From {text.day(pair[0])} (left) to {text.day(pair[1])} (right), in loans."
-    return Chart(figure, f"{note} {share} of those not in default have since defaulted or been charged off.")
+    return Chart(figure, f"{note} {share} of those not in default have since defaulted or been charged off.", frame)
 
 
 def _places(sizes: list[int], whole: int) -> list[float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import polars as pl
+
 from dash_app.charts.style import BLUE, GREY, INK, MUTED, RATING_COLOURS, VERMILLION, Chart, axis, blank, layout
 from dash_app.components import text
 from dash_app.data.scoring import Field
@@ -63,8 +65,11 @@ def pd_along(
             yaxis=axis(showgrid=True, tickformat=".1~%", nticks=5, range=[0, highest * 1.2]),
         ),
     }
+    data = pl.DataFrame({field.name: [v for v, _ in curve], "pd_12m": [p for _, p in curve]})
     low, high = min(pd for _, pd in curve), max(pd for _, pd in curve)
-    return Chart(figure, f"{field.label} alone moves the PD between {text.percent(low)} and {text.percent(high)}.")
+    return Chart(
+        figure, f"{field.label} alone moves the PD between {text.percent(low)} and {text.percent(high)}.", data
+    )
 
 
 def _level(threshold: float) -> dict[str, object]:
@@ -119,10 +124,11 @@ def pd_path(steps: Sequence[tuple[str, float, str]], threshold: float) -> Chart:
             yaxis=axis(showgrid=True, tickformat=".1~%", nticks=5, range=[0, max(threshold, *values) * 1.25]),
         ),
     }
+    data = pl.DataFrame(steps, schema=["step", "pd_12m", "rating"], orient="row")
     if len(steps) == 1:
-        return Chart(figure, f"The application stands at {text.percent(values[0])}. {PROMPT}")
+        return Chart(figure, f"The application stands at {text.percent(values[0])}. {PROMPT}", data)
     change = (values[-1] - values[0]) * 100
     words = f"{'+' if change >= 0 else '−'}{abs(change):.1f}{text.SPACE}pp"
     return Chart(
-        figure, f"From {text.percent(values[0])} to {text.percent(values[-1])} ({words}); last: {steps[-1][0]}."
+        figure, f"From {text.percent(values[0])} to {text.percent(values[-1])} ({words}); last: {steps[-1][0]}.", data
     )

@@ -49,7 +49,9 @@ def roc(figures: pl.DataFrame, auc: float | None) -> Chart:
             yaxis=axis(title=_title("Defaults found"), showgrid=True, tickformat=".0%", range=[0, 1.02], nticks=6),
         ),
     }
-    return Chart(figure, f"Area {auc:.3f}; the dashed line is chance, 0.5." if auc is not None else "Dashed: chance.")
+    return Chart(
+        figure, f"Area {auc:.3f}; the dashed line is chance, 0.5." if auc is not None else "Dashed: chance.", points
+    )
 
 
 def ks(figures: pl.DataFrame, value: float | None) -> Chart:
@@ -82,7 +84,11 @@ def ks(figures: pl.DataFrame, value: float | None) -> Chart:
         ),
     }  # fmt: skip
     words = f"KS {value:.3f}: t" if value is not None else "T"
-    return Chart(figure, f"{words}he widest gap between the cumulative shares, near {widest['position']:,.0f} points.")
+    return Chart(
+        figure,
+        f"{words}he widest gap between the cumulative shares, near {widest['position']:,.0f} points.",
+        curve(figures, "ks", "cumulative_share"),
+    )
 
 
 def calibration(figures: pl.DataFrame, ece: float | None) -> Chart:
@@ -121,7 +127,7 @@ def calibration(figures: pl.DataFrame, ece: float | None) -> Chart:
         ),
     }
     words = f"Mean gap {text.percent(ece, 2)}. " if ece is not None else ""
-    return Chart(figure, f"{words}On the dashed line predictions come true; bars are 95 % intervals.")
+    return Chart(figure, f"{words}On the dashed line predictions come true; bars are 95 % intervals.", points)
 
 
 def lift(figures: pl.DataFrame) -> Chart:
@@ -158,7 +164,7 @@ def lift(figures: pl.DataFrame) -> Chart:
     tenth = captured.get(shares[0])
     words = f"The riskiest {shares[0]:.0%} default {values[0]:.1f} times as often as all loans"
     return Chart(
-        figure, f"{words} and hold {text.percent(tenth)} of the defaults." if tenth is not None else f"{words}."
+        figure, f"{words} and hold {text.percent(tenth)} of the defaults." if tenth is not None else f"{words}.", points
     )
 
 
@@ -218,7 +224,7 @@ def realised(frame: pl.DataFrame) -> Chart:
     words = f"At {text.day(last['observation_date'])}: predicted {text.percent(last['mean_pd'], 2)}, realised "
     words += f"{text.percent(last['observed_rate'], 2)}" + (f" (ratio {ratio:.2f})." if ratio is not None else ".")
     trained = [text.day(day) for day in known.filter(pl.col("in_training"))["observation_date"]]
-    return Chart(figure, words + (f" Loans of {', '.join(trained)} trained it." if trained else ""))
+    return Chart(figure, words + (f" Loans of {', '.join(trained)} trained it." if trained else ""), frame)
 
 
 def drift(period: date | None, frame: pl.DataFrame, maximum: float) -> Chart:
@@ -275,4 +281,5 @@ def drift(period: date | None, frame: pl.DataFrame, maximum: float) -> Chart:
         figure,
         f"PSI of {text.day(period)} against the training loans. {count} drifted: beyond the critical value (the small "
         f"line) and {maximum:g}.",
+        frame,
     )

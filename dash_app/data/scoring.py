@@ -6,16 +6,15 @@ once a process.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.config.tables import MODEL_NAME
 from credit_risk_assets.tape.contract import BY_NAME, LOAN_PURPOSES, Column
-from dash_app.data.lake import LakeError, Snapshot
+from dash_app.data.explain import model_version
+from dash_app.data.lake import Snapshot
 from dash_app.data.model import champion_version
 
 if TYPE_CHECKING:
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
 
 Application = Mapping[str, Any]
 """Values by tape column; None where the applicant gave none."""
-
-
-class NoModelError(LakeError):
-    """The champion cannot be loaded; the message is one line that says why."""
 
 
 @dataclass(frozen=True)
@@ -159,38 +154,13 @@ def complaints(application: Application, currency: str, today: date | None = Non
     return found
 
 
-_LOADED: dict[tuple[str, str], LoadedModel] = {}
-_LOADING = threading.Lock()
-
-
 def champion(settings: Settings, snapshot: Snapshot) -> LoadedModel | None:
     """The champion that the decisions name, loaded once a process; None where none reigns.
 
     Raises `NoModelError` where it cannot be loaded.
     """
     version = champion_version(snapshot)
-    if version is None:
-        return None
-    key = (str(settings.home), version)
-    with _LOADING:
-        if key not in _LOADED:
-            from credit_risk_assets.resources.mlflow import load_version
-
-            try:
-                loaded = load_version(settings)
-            except Exception as error:
-                lines = str(error).strip().splitlines()
-                raise NoModelError(
-                    f"model {MODEL_NAME} version {version}: cannot be loaded ({(lines or [type(error).__name__])[0]})"
-                ) from error
-            if loaded.version != version:
-                raise NoModelError(
-                    f"model {MODEL_NAME}: the decisions name version {version}, MLflow version {loaded.version}; "
-                    "run `credit-risk refresh`"
-                )
-            _LOADED.clear()
-            _LOADED[key] = loaded
-        return _LOADED[key]
+    return model_version(settings, version) if version is not None else None
 
 
 def employment_types(loaded: LoadedModel) -> list[str]:
