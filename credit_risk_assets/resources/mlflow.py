@@ -273,7 +273,12 @@ def load_version(settings: Settings, alias: str = CHAMPION, *, number: str = "")
         path = download_artifacts(
             artifact_uri=f"models:/{MODEL_NAME}/{found.version}", dst_path=folder, tracking_uri=settings.mlflow_uri
         )
-        packed = next(Path(path).glob("artifacts/*.pkl"))
+        packed = next(Path(path).glob("artifacts/*.pkl"), None)
+        if packed is None:
+            raise NoChampionError(
+                f"model {MODEL_NAME} version {found.version}: its file is not under {found.source}; bring back the "
+                "home's folder mlflow, or train anew with `credit-risk refresh`"
+            )
         model, encoders = load_model(packed.read_bytes())
     return LoadedModel(model.named(str(found.version)), encoders, str(found.version))
 

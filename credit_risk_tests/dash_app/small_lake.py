@@ -375,5 +375,9 @@ def write_lake(lake: Path, loans: int = 900, tapes: tuple[date, ...] = TAPES) ->
     write_portfolio(lake, states)
     write_quality(lake, states)
     if len(tapes) > 1:
+        from credit_risk_tests.dash_app import small_gold
+
         write_model(lake, states)
+        small_gold.write_validation(lake)
+        small_gold.write_delinquency(lake, tapes)
     return states
