@@ -41,7 +41,9 @@ FLAGS = (
 )
 PAGES = (
     ("portfolio", "/"),
+    ("delinquency", "/delinquency"),
     ("loans", "/loans"),
+    ("score", "/score"),
     ("model", "/model"),
     ("quality", "/quality"),
     ("audit", "/audit"),
@@ -132,7 +134,7 @@ def sign_in(browser: Browser, base: str, password: str, out: Path) -> StorageSta
     page.get_by_label("User name").fill("admin")
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
-    page.locator(".kpi, .notice").first.wait_for()
+    page.locator(".kpi, .notice, .stamp-date").first.wait_for()
     state = page.context.storage_state()
     page.context.close()
     return state
@@ -145,7 +147,7 @@ def take_dashboard(browser: Browser, base: str, out: Path, password: str) -> Non
     jobs.append(("portfolio_phone", "/", 390, "light"))
     for name, path, width, scheme in jobs:
         page = open_page(browser, base + path, width, 900, scheme, state)
-        page.locator(".kpi, .notice").first.wait_for()
+        page.locator(".kpi, .notice, .stamp-date").first.wait_for()
         page.locator('[data-dash-is-loading="true"]').first.wait_for(state="detached")
         if path == "/loans" and page.locator("#loan-grid").is_visible():
             page.locator("#loan-grid .ag-cell-value").first.wait_for()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def write_delinquency(lake: Path, tapes: tuple[date, ...]) -> None:
     moves = [
         {"from_date": a, "to_date": b, "loan_purpose": purpose, "from_state": x, "to_state": y,
          "loans": int(rng.integers(1, 60)), "from_balance": 1e5, "to_balance": 9e4}
-        for a, b in zip(tapes, tapes[1:], strict=False)
+        for a, b in itertools.pairwise(tapes)
         for purpose in PURPOSES
         for x in (*t.RISK_CATEGORIES, "Default", "New")
         for y in ("Low", "High", "Default", "Charged off", "Paid off")
@@ -79,7 +80,9 @@ def _figures(champion: str | None) -> list[tuple[object, ...]]:
         }  # fmt: skip
         rows += [("fairness", "age_band", group, name, v, None, None, float(place)) for name, v in measured.items()]
     for name in ("champion", "scorecard"):
-        rows += [("benchmark", name, "", m, v, None, None, None) for m, v in (("auc", 0.81), ("ks", 0.4), ("ece", 0.01))]
+        rows += [
+            ("benchmark", name, "", m, v, None, None, None) for m, v in (("auc", 0.81), ("ks", 0.4), ("ece", 0.01))
+        ]
     rows.append(("benchmark", "scorecard", "", "auc_change", -0.01, -0.02, -0.001, None))
     if champion:
         rows.append(("champion", champion, "", "auc_difference", -0.02, -0.03, -0.01, None))

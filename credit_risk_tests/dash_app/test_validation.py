@@ -22,7 +22,8 @@ def test_the_last_decision_names_the_champion_not_the_newest_version(snapshot: S
     assert validation.versions(snapshot) == [("2", "challenger"), ("1", "champion")]
     shown = model.performance(snapshot)
     other = model.performance(snapshot, "2")
-    assert shown is not None and other is not None
+    assert shown is not None
+    assert other is not None
     assert (shown.version, shown.metric("out_of_time", "auc")[0]) == ("1", 0.812)
     assert (other.version, other.metric("out_of_time", "auc")[0]) == ("2", 0.792)
 

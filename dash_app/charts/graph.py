@@ -62,8 +62,13 @@ def chart_card(
     tools = html.Div([aside, save_buttons(name, title)], className="card-tools")
     heading = html.Div([html.H2(title, id=f"{name}-title", className="card-title"), tools], className="card-heading")
     note = html.P("", id=f"{name}-note", className="card-note")
+    place = html.Div(graph(name, height), className="card-graph")
+    if wide:  # it scrolls, by the keyboard too
+        place = html.Div(
+            graph(name, height), className="card-graph wide", tabIndex=0, role="region", **aria(label=f"{title}, chart")
+        )
     return html.Section(
-        [heading, note, html.Div(graph(name, height), className="card-graph wide" if wide else "card-graph")],
+        [heading, note, place],
         className=f"card chart-card span-{width}",
         **aria(labelledby=f"{name}-title", describedby=f"{name}-note"),
     )

@@ -58,7 +58,7 @@ def interval(
 def gate_table(found: Verdict | None) -> tuple[str, Any]:
     """What the gate says of the version, and every criterion."""
     if found is None:
-        return "The version was not validated, so the gate cannot judge it.", None
+        return "The gate asks for figures that this version lacks: train anew.", None
     rows = [
         {
             "state": state("Pass", "pass")
