@@ -178,7 +178,7 @@ def _coverage(stages: pl.DataFrame) -> Finding:
         rising,
         ", ".join(f"stage {stage} {share:.2%}" for stage, share in shares.items()) or "no loan on book",
         "an allowance that rises from stage to stage",
-        details=stages.select("stage", "rows", "exposure", "allowance").to_dicts(),
+        details=stages.select("stage", "rows", pl.col("exposure", "allowance").round(2)).to_dicts(),
     )
 
 

@@ -24,6 +24,8 @@ from credit_risk_tests.conftest import make_settings, run_job
 
 MOST_TRIES = 300
 FAILED = 2
+ALIKE = {"roll_rates", "rating_migration"}
+"""Tables of the step that vintage_curves dies in, written in the same way: their own boundaries would show no more."""
 
 
 class Boundaries:
@@ -57,7 +59,13 @@ class Boundaries:
         setattr(owner, name, called)
 
 
-def _committed(_: Any, path: str, *__: Any, key: IdempotenceKey | None, **___: Any) -> str:
+def _written(_: Any, path: str, *__: Any, **___: Any) -> str | None:
+    return None if Path(path).name in ALIKE else f"files of {Path(path).name} written"
+
+
+def _committed(_: Any, path: str, *__: Any, key: IdempotenceKey | None, **___: Any) -> str | None:
+    if Path(path).name in ALIKE:
+        return None
     # A run's own id, and a check's step, are others in each run.
     name = key.application.split("/")[0] + key.application[-8:] if key and "checks" not in key.application else ""
     return f"{Path(path).name} committed {name} {key.sequence if name and key else ''}".strip()
@@ -67,7 +75,7 @@ def attempt(home: Path, died: Path) -> int:
     """Run the main job over a home, dying where none has died before."""
     boundaries = Boundaries(died)
     boundaries.after(ingestion, "stage_tape", lambda file, *_, **__: f"{file.name} staged")
-    boundaries.after(DeltaRsLibrary, "_written_files", lambda _, path, *__: f"files of {Path(path).name} written")
+    boundaries.after(DeltaRsLibrary, "_written_files", _written)
     boundaries.after(DeltaRsLibrary, "write", _committed)
     boundaries.after(DeltaRsLibrary, "merge", _committed)
     boundaries.after(
