@@ -47,7 +47,7 @@ def contribution_waterfall(found: Explanation) -> Chart:
         at += added
         odds.append(at)
     low, high = min(odds), max(odds)
-    margin = (high - low) * 0.16 or 0.5
+    margin = (high - low) * 0.22 or 0.5
     left = low - margin
     ticks = [p for p in TICKS if low - margin <= _odds(p) <= high + margin]
     trace = {

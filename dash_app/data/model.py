@@ -7,8 +7,11 @@ from datetime import datetime
 
 import polars as pl
 
-from credit_risk_assets.config.tables import LOAN_SCORES, LOANS, MODEL_DECISIONS, MODEL_PERFORMANCE, RISK_RATINGS
+from credit_risk_assets.config.tables import LOAN_SCORES, MODEL_DECISIONS, MODEL_PERFORMANCE, RISK_RATINGS
+from credit_risk_assets.tape.contract import LOAN_STATUSES
+from dash_app.data.filters import Filters
 from dash_app.data.lake import Snapshot
+from dash_app.data.rated import rated_segments
 
 DATA_SETS = ("out_of_time", "test", "calibration", "validation", "train")
 
@@ -82,26 +85,21 @@ def ratings(snapshot: Snapshot) -> pl.DataFrame | None:
 
     Every rating has a row, also one without loans. None where the loans are not scored.
     """
-    if not snapshot.has(LOAN_SCORES):
+    rated = rated_segments(snapshot)
+    if rated is None:
         return None
-
-    def count() -> pl.DataFrame:
-        loans = snapshot.scan(LOANS).select("loan_id", "outstanding_balance", "lgd_estimate", "exposure_at_default")
-        scored = snapshot.scan(LOAN_SCORES).select("loan_id", "risk_rating", "pd_12m").join(loans, on="loan_id")
-        sums = scored.group_by("risk_rating").agg(
-            loans=pl.len(),
-            balance=pl.col("outstanding_balance").sum(),
-            mean_pd=pl.col("pd_12m").mean(),
-            expected_loss=(pl.col("pd_12m") * pl.col("lgd_estimate") * pl.col("exposure_at_default")).sum(),
-        )
-        return (
-            pl.LazyFrame({"risk_rating": list(RISK_RATINGS)})
-            .join(sums, on="risk_rating", how="left", maintain_order="left")
-            .with_columns(pl.col("loans", "balance", "expected_loss").fill_null(0))
-            .collect()
-        )
-
-    return snapshot.cached("ratings", count, LOAN_SCORES, LOANS)
+    sums = rated.by_rating(Filters().with_values("status", LOAN_STATUSES)).select(
+        "risk_rating",
+        "balance",
+        loans="scored_loans",
+        mean_pd=pl.col("pd_sum") / pl.col("scored_loans"),
+        expected_loss="model_loss",
+    )
+    return (
+        pl.DataFrame({"risk_rating": RISK_RATINGS})
+        .join(sums, on="risk_rating", how="left", maintain_order="left")
+        .with_columns(pl.col("loans", "balance", "expected_loss").fill_null(0))
+    )
 
 
 def top_reasons(snapshot: Snapshot, limit: int = 8) -> pl.DataFrame:

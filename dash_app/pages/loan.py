@@ -81,7 +81,7 @@ def layout(loan_id: str = "", **_query: Any) -> html.Div:
             [
                 _section("Payment history", "loan-payments", 7),
                 _section("Why this rating", "loan-reasons", 5),
-                chart_card(WATERFALL, "What makes its PD", width=7, height=360, wide=True),
+                chart_card(WATERFALL, "What makes its PD", width=7, height=360),
                 _section("Expected credit loss", "loan-loss", 5),
                 _section("Against its peers", "loan-peers", 7),
                 _section("The loan", "loan-facts", 5),
@@ -333,7 +333,10 @@ def _place(value: float, peer: Peer) -> html.Span | None:
     if peer.low is None or peer.high is None or peer.low <= value <= peer.high:
         return None
     above = value > peer.high
-    return html.Span("▲ above most" if above else "▼ below most", className="badge same one-line")
+    return html.Span(
+        ["▲" if above else "▼", html.Span(" above most" if above else " below most", className="words")],
+        className="badge same one-line",
+    )
 
 
 def _facts(state: Mapping[str, Any], currency: str) -> tuple[Any, Any]:
