@@ -17,9 +17,9 @@ playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
 PAGES = {
-    "viewer": ["Portfolio", "Model", "Data quality"],
-    "analyst": ["Portfolio", "Loans", "Model", "Data quality"],
-    "admin": ["Portfolio", "Loans", "Model", "Data quality", "Audit"],
+    "viewer": ["Portfolio", "Delinquency", "Model", "Data quality"],
+    "analyst": ["Portfolio", "Delinquency", "Loans", "Score a loan", "Model", "Data quality"],
+    "admin": ["Portfolio", "Delinquency", "Loans", "Score a loan", "Model", "Data quality", "Audit"],
 }
 
 
