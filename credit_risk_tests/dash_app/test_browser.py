@@ -320,7 +320,7 @@ def test_the_loan_list_pages_sorts_and_searches_on_the_server(
     expect(page.locator("#loan-facts tbody tr").first).to_be_visible()
     expect(page.locator("#loan-loss tbody tr")).to_have_count(9)
     # the small lake has scores, and no registered model to explain them
-    expect(page.locator("#loan-waterfall-note")).to_contain_text("mlflow.db is missing")
+    expect(page.locator("#loan-waterfall-note")).to_contain_text("no model is registered")
     page.get_by_role("link", name="All loans").click()
     wanted = book["loan_id"][book.height // 2]
     page.locator("#loan-search").fill(wanted)

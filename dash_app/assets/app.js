@@ -73,6 +73,15 @@
     return found;
   }
 
+  // Dash leaves the custom data of a heat map's cells out of what a click says.
+  function cell(graph, point) {
+    var plot = document.querySelector("#" + graph + " .js-plotly-plot");
+    var trace = plot && plot.data ? plot.data[point.curveNumber || 0] : null;
+    if (!trace || !trace.customdata || !trace.x || !trace.y) { return null; }
+    var row = trace.customdata[trace.y.indexOf(point.y)];
+    return row ? row[trace.x.indexOf(point.x)] : null;
+  }
+
   function undo(key, value) {
     if (key === "originated") { put("from", null); put("to", null); return; }
     if (key === "as_of" || key === "as_of_from") { put(key, ""); return; }
@@ -156,7 +165,8 @@
       if (!cause || !cause.value || !cause.value.points || !cause.value.points.length) {
         return window.dash_clientside.no_update;
       }
-      var data = cause.value.points[0].customdata;
+      var point = cause.value.points[0], data = point.customdata;
+      if (data === undefined) { data = cell(cause.prop_id.split(".")[0], point); }
       // plotly hands a pie's and a treemap's custom data over in one more array
       while (Array.isArray(data) && data.length === 1 && Array.isArray(data[0])) { data = data[0]; }
       var last = Array.isArray(data) ? data[data.length - 1] : data;

@@ -52,7 +52,9 @@ def model_version(settings: Settings, number: str) -> LoadedModel:
         if key not in _LOADED:
             store = settings.mlflow_uri.removeprefix("sqlite:///")
             if store != settings.mlflow_uri and not Path(store).exists():
-                raise NoModelError(f"model {MODEL_NAME}: {store} is missing; run `credit-risk refresh` to train one")
+                raise NoModelError(
+                    f"model {MODEL_NAME}: no model is registered in this home; run `credit-risk refresh`"
+                )
             from credit_risk_assets.resources.mlflow import load_version
 
             try:

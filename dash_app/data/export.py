@@ -76,6 +76,7 @@ def export_frames(snapshot: Snapshot, filters: Filters) -> Iterator[pl.DataFrame
             if not part["loan_id"].equals(batch["loan_id"]):
                 raise LakeError(f"{table.path}: rows are not where the loan index has them; try the export again")
             yield _piece(batch, part, index, added)
+        index.rest()
 
 
 _PARTITIONS = (("risk", "risk_category"), ("purpose", "loan_purpose"))

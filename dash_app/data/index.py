@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
+import mmap
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -61,6 +63,7 @@ MEMORY_ROWS = 1_000_000
 """Up to this many loans the index is held in memory by each worker; beyond it, it is a file that they share."""
 BATCH_ROWS = 100_000
 KEPT_FILES = 3
+USES_BETWEEN_RESTS = 8
 _ROW = "_place"
 
 
@@ -70,6 +73,13 @@ class LoanIndex:
 
     frame: pl.DataFrame
     codes: Codes
+    mapping: mmap.mmap | None = None
+    _uses: Iterator[int] = field(default_factory=itertools.count, compare=False)
+
+    def rest(self) -> None:
+        """Give the mapped pages back now and then: they stay in the system's cache, and this process holds few."""
+        if self.mapping is not None and next(self._uses) % USES_BETWEEN_RESTS == 0:
+            self.mapping.madvise(mmap.MADV_DONTNEED)
 
     def words(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of the index with words instead of codes."""
@@ -205,11 +215,13 @@ def _mapped(rows: Path, plan: Callable[[], _Plan]) -> LoanIndex:
         if not rows.exists():
             _write(rows, words, plan())
             _forget_old(rows.parent)
-    table = pa.ipc.open_file(pa.memory_map(str(rows))).read_all()
+    with rows.open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapping))).read_all()
     codes = Codes({column: tuple(values) for column, values in json.loads(words.read_text()).items()})
     frame = pl.from_arrow(table, rechunk=False)
     assert isinstance(frame, pl.DataFrame)
-    return LoanIndex(frame, codes)
+    return LoanIndex(frame, codes, mapping)
 
 
 @contextlib.contextmanager

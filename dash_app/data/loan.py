@@ -68,6 +68,7 @@ def read_loan(snapshot: Snapshot, loan_id: str) -> Loan | None:
     snapshot.need_loan_rows()
     index = loan_index(snapshot)
     listed = index.words(index.frame.lazy().filter(pl.col("loan_id") == loan_id).head(1).collect())
+    index.rest()
     if listed.height == 0:
         return None
     found = listed.row(0, named=True)

@@ -81,6 +81,7 @@ def loan_block(snapshot: Snapshot, request: LoanRequest) -> LoanBlock:
     places = view.places.slice(request.start, max(request.end - request.start, 0))
     shown = [name for name in SHOWN if name in index.frame.columns]
     rows = index.words(index.frame.select(pl.col(*shown).gather(places)))
+    index.rest()
     return LoanBlock(_for_grid(rows), view.total, view.balance)
 
 
