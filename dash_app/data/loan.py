@@ -11,6 +11,7 @@ import polars as pl
 
 from credit_risk_assets.config.tables import EXPECTED_CREDIT_LOSS, LOAN_HISTORY, LOAN_SCORES, LOANS, Table
 from credit_risk_assets.tape.contract import ON_BOOK_STATUSES
+from dash_app.data.filters import UNKNOWN
 from dash_app.data.index import loan_index
 from dash_app.data.lake import Snapshot
 
@@ -43,7 +44,6 @@ class Loan:
     """A loan's columns in silver/loans, its states by tape (oldest first), its score, its expected loss and its peers.
 
     `peers` counts the loans on book of the same purpose and score band; `compared` holds their quartiles.
-    `partition` says in which files of silver/loans the loan is.
     """
 
     state: Mapping[str, Any]
@@ -52,7 +52,6 @@ class Loan:
     loss: Mapping[str, Any] | None
     peers: int
     compared: Mapping[str, Peer]
-    partition: pl.Expr
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -63,29 +62,53 @@ class Loan:
         return tuple(str(self.score[name]) for name in names if self.score.get(name))
 
 
-def read_loan(snapshot: Snapshot, loan_id: str) -> Loan | None:
-    """The loan, or None where silver/loans does not hold it."""
+@dataclass(frozen=True)
+class Listed:
+    """What the loan index says of a loan; `partition` says in which files of silver/loans it is."""
+
+    loan_id: str
+    row: Mapping[str, Any]
+
+    @property
+    def partition(self) -> pl.Expr:
+        """The loan's partitions leave one file in some thirty to be read."""
+        keys = ("risk_category", "loan_purpose")
+        words = {key: None if self.row[key] == UNKNOWN else self.row[key] for key in keys}
+        return pl.all_horizontal([pl.col(key).eq_missing(pl.lit(word)) for key, word in words.items()])
+
+
+def find_loan(snapshot: Snapshot, loan_id: str) -> Listed | None:
+    """The loan in the index, or None where silver/loans does not hold it."""
     snapshot.need_loan_rows()
     index = loan_index(snapshot)
     listed = index.words(index.frame.lazy().filter(pl.col("loan_id") == loan_id).head(1).collect())
     index.rest()
-    if listed.height == 0:
+    return Listed(loan_id, listed.row(0, named=True)) if listed.height else None
+
+
+def read_score(snapshot: Snapshot, listed: Listed) -> Mapping[str, Any] | None:
+    """The loan's row in gold/loan_scores; None where it is not scored."""
+    if listed.row.get("pd_12m") is None:
         return None
-    found = listed.row(0, named=True)
-    # the loan's partitions leave one file in some thirty to be read
-    partition = (pl.col("risk_category") == found["risk_category"]) & (pl.col("loan_purpose") == found["loan_purpose"])
-    is_loan = pl.col("loan_id") == loan_id
-    rows = snapshot.collect(LOANS, snapshot.scan(LOANS).filter(partition, is_loan))
-    if rows.height == 0:  # its category or purpose is missing, which no partition says
-        partition = pl.lit(value=True)
-        rows = snapshot.collect(LOANS, snapshot.scan(LOANS).filter(is_loan))
+    return _row(snapshot, LOAN_SCORES, pl.col("risk_rating") == listed.row["risk_rating"], _is(listed.loan_id))
+
+
+def read_loan(snapshot: Snapshot, loan_id: str) -> Loan | None:
+    """The loan, or None where silver/loans does not hold it."""
+    listed = find_loan(snapshot, loan_id)
+    if listed is None:
+        return None
+    found, is_loan = listed.row, _is(loan_id)
+    rows = snapshot.collect(LOANS, snapshot.scan(LOANS).filter(listed.partition, is_loan))
     state = {name: value for name, value in rows.row(0, named=True).items() if name not in HIDDEN}
-    score = loss = None
-    if found.get("pd_12m") is not None:
-        score = _row(snapshot, LOAN_SCORES, pl.col("risk_rating") == found["risk_rating"], is_loan)
+    score, loss = read_score(snapshot, listed), None
     if found.get("ecl") is not None:
         loss = _row(snapshot, EXPECTED_CREDIT_LOSS, pl.col("stage") == found["stage"], is_loan)
-    return Loan(state, _history(snapshot, is_loan), score, loss, *_peers(snapshot, state), partition)
+    return Loan(state, _history(snapshot, is_loan), score, loss, *_peers(snapshot, state))
+
+
+def _is(loan_id: str) -> pl.Expr:
+    return pl.col("loan_id") == loan_id
 
 
 def _row(snapshot: Snapshot, table: Table, *where: pl.Expr) -> Mapping[str, Any] | None:

@@ -20,7 +20,7 @@ from dash_app.components.stamp import stamp
 from dash_app.components.table import Column, table
 from dash_app.data.explain import explain
 from dash_app.data.lake import LakeError
-from dash_app.data.loan import COMPARED, Loan, Month, Peer, payment_months, read_loan
+from dash_app.data.loan import COMPARED, Loan, Month, Peer, find_loan, payment_months, read_loan, read_score
 from dash_app.pages.frame import NotAvailableError, guarded, needed_cube, page
 from dash_app.security.access import record, security
 from dash_app.security.roles import Permission
@@ -139,11 +139,12 @@ def _explained(loan_id: str) -> Chart:
     app = services()
     snapshot = app.lake.snapshot()
     try:
-        loan = read_loan(snapshot, loan_id) if snapshot.has(LOANS) else None
-        if loan is None or loan.score is None:
+        listed = find_loan(snapshot, loan_id) if snapshot.has(LOANS) else None
+        score = read_score(snapshot, listed) if listed else None
+        if listed is None or score is None:
             reason = "Closed loans, and loans that came after the last scoring, have no PD."
             return Chart(blank("Not scored."), reason)
-        if loan.score["pd_12m"] >= 1:
+        if score["pd_12m"] >= 1:
             return Chart(blank("In default."), "A loan in default has a PD of 100 % by definition: no model is asked.")
         record(
             "loan_view",
@@ -152,12 +153,12 @@ def _explained(loan_id: str) -> Chart:
             rows=1,
             versions=snapshot.known(LOANS, LOAN_SCORES),
         )
-        found = explain(snapshot, app.settings, loan_id, str(loan.score["model_version"]), loan.partition)
+        found = explain(snapshot, app.settings, loan_id, str(score["model_version"]), listed.partition)
     except LakeError as error:
         return Chart(blank("The model cannot be asked."), str(error))
     chart = contribution_waterfall(found)
-    if abs(found.pd_12m - loan.score["pd_12m"]) > SAME_PD:
-        then = text.percent(loan.score["pd_12m"])
+    if abs(found.pd_12m - score["pd_12m"]) > SAME_PD:
+        then = text.percent(score["pd_12m"])
         return replace(chart, note=f"{chart.note} The loan has changed since it was scored ({then}).")
     return chart
 
