@@ -170,7 +170,7 @@ def test_the_daemon_runs_every_sensor_and_schedule_and_watches_freshness(served:
     found = wait_until(ticked, 120, "a tick of each watching sensor")
     sensors, schedules = found["sensorsOrError"]["results"], found["schedulesOrError"]["results"]
     assert {sensor["name"]: sensor["sensorState"]["status"] for sensor in sensors} == dict.fromkeys(
-        ("landing_folder", "run_failure_alert", "check_failure_alert", "model_performance"), "RUNNING"
+        ("landing_folder", "run_failure_alert", "check_failure_alert", "model_performance", "stale_scores"), "RUNNING"
     )
     assert {schedule["name"]: schedule["scheduleState"]["status"] for schedule in schedules} == dict.fromkeys(
         ("lake_every_four_hours", "gold_daily", "model_daily", "maintenance_weekly"), "RUNNING"
