@@ -140,10 +140,21 @@ def sign_in(browser: Browser, base: str, password: str, out: Path) -> StorageSta
     return state
 
 
+def first_loan(browser: Browser, base: str, state: StorageState | None) -> str:
+    """The path of the first high-risk loan of the list: one that has reasons."""
+    page = open_page(browser, f"{base}/loans?risk=Very+High&status=current", 1400, 900, "light", state)
+    link = page.locator("#loan-grid [row-index='0'] [col-id='loan_id'] a")
+    link.wait_for()
+    path = str(link.get_attribute("href"))
+    page.context.close()
+    return path
+
+
 def take_dashboard(browser: Browser, base: str, out: Path, password: str) -> None:
     """The log-in, each page in both colour schemes, and the portfolio on a telephone."""
     state = sign_in(browser, base, password, out)
-    jobs = [(name, path, 1400, scheme) for name, path in PAGES for scheme in ("light", "dark")]
+    pages = [*PAGES, ("loan", first_loan(browser, base, state))]
+    jobs = [(name, path, 1400, scheme) for name, path in pages for scheme in ("light", "dark")]
     jobs.append(("portfolio_phone", "/", 390, "light"))
     for name, path, width, scheme in jobs:
         page = open_page(browser, base + path, width, 900, scheme, state)
