@@ -35,12 +35,13 @@ def test_the_pages_show_their_tables_and_answer(
     expect(page.locator("#vintage-note")).to_contain_text("30 or more days")
     expect(page.locator("#roll-rates-note")).to_contain_text("each row sums to 100")
     plot = "document.querySelector('#vintage .js-plotly-plot')"
-    page.wait_for_function(f"{plot} && {plot}.data && {plot}.data.length")  # the note comes before the drawing
+    # the note comes before the drawing
+    expect(page.locator("#vintage .js-plotly-plot .main-svg").first).to_be_visible()
     tallest = page.evaluate(f"Math.max(...{plot}.data.flatMap(trace => trace.y))")
     auto = snapshot.frame(t.VINTAGE_CURVES).filter(pl.col("loan_purpose") == "auto")
     assert tallest == pytest.approx((auto["ever_30"] / auto["loans_observed"]).max())
     page.locator("#vintage-cohort").get_by_text("Year").click()
-    page.wait_for_function(f"{plot}.data.every(trace => trace.name.length === 4)")
+    page.wait_for_function(f"() => {plot}.data.every(trace => trace.name.length === 4)")
     assert "cohort=year" in page.url
     assert "purpose=auto" in page.url
 
