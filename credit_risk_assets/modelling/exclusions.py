@@ -24,14 +24,23 @@ COUNTS = ("tape_loans", "closed", "in_default", "without_outcome", "n", "default
 
 def loans_at(history: DataFrame, dates: Iterable[dt.date]) -> DataFrame:
     """Per observation date: `tape_loans`, those `closed` (paid off), and those `performing`."""
+    from pyspark.sql import functions as F
+
     listed = ", ".join(f"date'{day}'" for day in sorted(dates))
-    return history.where(f"as_of_date in ({listed})").selectExpr(
-        "as_of_date",
-        "case when loan_status = 'paid_off' then 1 else 0 end as _closed",
-        f"case when {PERFORMING_SQL} then 1 else 0 end as _performing",
-    ).groupBy("as_of_date").agg({"as_of_date": "count", "_closed": "sum", "_performing": "sum"}).toDF(
-        "as_of_date", "tape_loans", "closed", "performing"
-    )  # fmt: skip
+    return (
+        history.where(f"as_of_date in ({listed})")
+        .selectExpr(
+            "as_of_date",
+            "case when loan_status = 'paid_off' then 1 else 0 end as _closed",
+            f"case when {PERFORMING_SQL} then 1 else 0 end as _performing",
+        )
+        .groupBy("as_of_date")
+        .agg(
+            F.count("as_of_date").alias("tape_loans"),
+            F.sum("_closed").alias("closed"),
+            F.sum("_performing").alias("performing"),
+        )
+    )
 
 
 def sample_figures(
