@@ -15,6 +15,8 @@ from dash_app.pages.frame import cube_of
 from dash_app.pages.portfolio import CHARTS, EXPORTS
 from dash_app.services import services
 
+LEADING = (("vintage", "roll-rates", "buckets"), ("ratings", "loss-by-rating"))
+"""Charts of pages without filters whose marks open the loans that they mean."""
 FILTERED = ("portfolio", "loans")
 """The pages that show the filtered loans: their links carry the view."""
 
@@ -58,6 +60,7 @@ def register(app: Dash) -> None:
     app.clientside_callback(
         ClientsideFunction("creditRisk", "applyFilters"),
         Output(ids.FILTER_STATE, "data"),
+        Output(ids.nav("delinquency"), "href"),
         *[Output(ids.nav(name), "href") for name, _, _ in NAVIGATION if name in FILTERED],
         *[Output(name, "href") for name in EXPORTS],
         *[Output(ids.pill(key), "children") for key in pills],
@@ -80,3 +83,11 @@ def register(app: Dash) -> None:
         [Input(name, "clickData") for name in CHARTS],
         prevent_initial_call=True,
     )
+    # on a page without controls it opens the loans that the mark means
+    for charts in LEADING:
+        app.clientside_callback(
+            ClientsideFunction("creditRisk", "follow"),
+            Output(ids.FOLLOWED, "data", allow_duplicate=True),
+            [Input(name, "clickData") for name in charts],
+            prevent_initial_call=True,
+        )

@@ -18,6 +18,7 @@ from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.tape.contract import LOAN_STATUSES, ON_BOOK_STATUSES
 from credit_risk_tests.dash_app import small_lake
 from credit_risk_tests.dash_app.conftest import Portfolio, Tab, make_portfolio
+from credit_risk_tests.dash_app.marks import click_mark, drawn, marks, plot
 from dash_app.components import text
 from dash_app.data.filters import BY_KEY, Filters
 from dash_app.pages.portfolio import CHARTS
@@ -55,10 +56,6 @@ def expect_cards(page: Any, values: dict[str, str]) -> None:
         expect(page.locator(f"#kpi-{key}-value")).to_have_text(value)
 
 
-def plot(graph: str) -> str:
-    return f"document.querySelector('#{graph} .js-plotly-plot')"
-
-
 def closed_too(states: pl.DataFrame, query: str) -> int:
     """How many loans the chart of originations counts: where no status is chosen, closed loans too."""
     view = Filters.from_query(query).with_values("status", LOAN_STATUSES)
@@ -71,36 +68,6 @@ def saved(page: Any, button: str) -> tuple[str, bytes]:
     with page.expect_download() as download:
         page.locator(button).click()
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
-
-
-def marks(page: Any, graph: str, expression: str) -> Any:
-    """Something of a chart's first trace, as plotly holds it."""
-    return page.evaluate(f"{plot(graph)}.data[0]{expression}")
-
-
-def click_mark(page: Any, selector: str, part: tuple[float, float] = (0.5, 0.5)) -> None:
-    """A click where the mark is: plotly's own layer lies over it and finds the mark by its place."""
-    mark = page.locator(selector).first
-    label = page.locator(".hoverlayer .hovertext").first
-    for _ in range(10):  # a chart that is drawn anew forgets where the mouse is
-        page.mouse.move(2, 2)
-        mark.evaluate("mark => mark.scrollIntoView({block: 'center'})")  # not under the filters
-        box = mark.bounding_box()
-        x, y = (box[at] + box[size] * share for at, size, share in zip("xy", ("width", "height"), part, strict=True))
-        page.mouse.move(x, y, steps=3)
-        try:
-            label.wait_for(state="attached", timeout=3_000)
-        except playwright.TimeoutError:
-            continue
-        break
-    page.mouse.click(x, y)
-    page.mouse.move(2, 2)
-
-
-def drawn(page: Any, *graphs: str) -> None:
-    """Wait until the graphs have marks."""
-    for graph in graphs:
-        page.wait_for_function(f"{plot(graph)}?.data?.length > 0")
 
 
 def choose(page: Any, key: str, *labels: str) -> None:
@@ -304,6 +271,24 @@ def test_a_new_table_version_shows_by_itself(
     expect(page.locator(".stamp-date")).to_have_text("Data as of 30 Jun 2026")
     expect(page.locator("#filter-as_of")).to_have_value("30 Jun 2026 · newest")
     expect(page.locator(".chip")).to_have_text("Risk category: Low")
+
+
+def test_a_server_that_does_not_answer_is_said_until_it_does(
+    address: str, open_tab: Callable[..., Tab], portfolio: Portfolio
+) -> None:
+    tab = open_tab(address)
+    page, banner = tab.page, tab.page.locator("#unreachable")
+    expect_cards(page, shown(portfolio.states, Filters()))
+    expect(banner).to_be_hidden()
+    tick = "window.dash_clientside.set_props('refresh-tick', {n_intervals: %d})"
+    page.route("**/_dash-update-component*", lambda route: route.abort())
+    page.evaluate(tick % 1)
+    expect(banner).to_contain_text("does not answer")
+    expect_cards(page, shown(portfolio.states, Filters()))
+    page.unroute("**/_dash-update-component*")
+    page.evaluate(tick % 2)
+    expect(banner).to_be_hidden()
+    tab.errors.clear()  # the browser's own words about the request that failed
 
 
 def test_the_loan_list_pages_sorts_and_searches_on_the_server(

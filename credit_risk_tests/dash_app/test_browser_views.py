@@ -12,6 +12,7 @@ from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.resources.mlflow import LoadedModel
 from credit_risk_tests.dash_app.champion import scored  # noqa: F401
 from credit_risk_tests.dash_app.conftest import Portfolio, Tab
+from credit_risk_tests.dash_app.marks import click_mark
 from dash_app.components import text
 from dash_app.data import scoring
 from dash_app.data.lake import Lake
@@ -44,6 +45,12 @@ def test_the_pages_show_their_tables_and_answer(
     page.wait_for_function(f"() => {plot}.data.every(trace => trace.name.length === 4)")
     assert "cohort=year" in page.url
     assert "purpose=auto" in page.url
+    # a mark opens the loans that it means, of the purposes on the page, and the filters lead back to the purposes
+    click_mark(page, "#roll-rates .heatmap-label")
+    expect(page.locator(".chip")).to_have_text(["Purpose: Auto", "Days past due: on time", "Days past due: 1–29 days"])
+    page.locator("#nav-delinquency").click()
+    expect(page.locator("#vintage-note")).not_to_be_empty()
+    assert page.url.endswith("/delinquency?purpose=auto")
 
     page = open_tab(f"{base}/score", width=1366).page
     first = scoring.score(loaded, [scoring.EXAMPLE])[0]
@@ -59,6 +66,10 @@ def test_the_pages_show_their_tables_and_answer(
     page.locator("#what-if-credit-score [role=slider]").press("ArrowRight")
     third = scoring.score(loaded, [{**scoring.EXAMPLE, "credit_score": 505.0}])[0]
     expect(page.locator("#pd-path-note")).to_contain_text(f"to {text.percent(third.pd_12m)}")
+
+    page = open_tab(f"{base}/model", width=1366).page
+    click_mark(page, "#ratings .bars .point path")
+    expect(page.locator(".chip")).to_have_text("Model rating: Very Low")
 
     page = open_tab(f"{base}/model?version=2", width=1366).page
     expect(page.locator("#model-version")).to_contain_text("Challenger")

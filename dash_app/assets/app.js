@@ -82,6 +82,26 @@
     return row ? row[trace.x.indexOf(point.x)] : null;
   }
 
+  // What the mark just clicked means: its custom data ends with a view, such as "risk=High&purpose=home".
+  function clicked() {
+    var context = window.dash_clientside.callback_context;
+    var cause = context.triggered.length ? context.triggered[0] : null;
+    if (!cause || !cause.value || !cause.value.points || !cause.value.points.length) { return null; }
+    var point = cause.value.points[0], data = point.customdata;
+    if (data === undefined) { data = cell(cause.prop_id.split(".")[0], point); }
+    // plotly hands a pie's and a treemap's custom data over in one more array
+    while (Array.isArray(data) && data.length === 1 && Array.isArray(data[0])) { data = data[0]; }
+    var last = Array.isArray(data) ? data[data.length - 1] : data;
+    return typeof last === "string" && last.indexOf("=") > 0 ? last : null;
+  }
+
+  // To another page of the app, as Dash's own links go there.
+  function go(href) {
+    window.history.pushState({}, "", href);
+    window.dispatchEvent(new CustomEvent("_dashprivate_pushstate")); // tells Dash's router
+    window.scrollTo(0, 0);
+  }
+
   function undo(key, value) {
     if (key === "originated") { put("from", null); put("to", null); return; }
     if (key === "as_of" || key === "as_of_from") { put(key, ""); return; }
@@ -122,8 +142,10 @@
       var text = query.toString();
       // The address changes without a navigation: it can be shared, and the page is not laid out anew.
       window.history.replaceState(window.history.state, "", withQuery(window.location.pathname, text));
+      // the delinquency page knows the purposes alone
+      var purposes = view.purpose.length ? "purpose=" + encodeURIComponent(view.purpose.join(",")) : "";
       return [
-        text
+        text, withQuery("/delinquency", purposes)
       ].concat(
         PAGES.concat(EXPORTS).map(function (path) { return withQuery(path, text); }),
         texts, classes,
@@ -157,21 +179,12 @@
       return ["", ""].concat(KEYS.map(function () { return []; }), [null, null]);
     },
 
-    // A click on a mark filters by what the mark's custom data ends with, such as "risk=High&purpose=home";
-    // a second one on a mark whose filters are all set takes them away.
+    // A click on a mark filters by what the mark means; a second one on a mark whose filters are all set takes
+    // them away.
     drill: function () {
-      var context = window.dash_clientside.callback_context;
-      var cause = context.triggered.length ? context.triggered[0] : null;
-      if (!cause || !cause.value || !cause.value.points || !cause.value.points.length) {
-        return window.dash_clientside.no_update;
-      }
-      var point = cause.value.points[0], data = point.customdata;
-      if (data === undefined) { data = cell(cause.prop_id.split(".")[0], point); }
-      // plotly hands a pie's and a treemap's custom data over in one more array
-      while (Array.isArray(data) && data.length === 1 && Array.isArray(data[0])) { data = data[0]; }
-      var last = Array.isArray(data) ? data[data.length - 1] : data;
-      if (typeof last !== "string" || last.indexOf("=") < 0) { return window.dash_clientside.no_update; }
-      var marks = Array.from(new URLSearchParams(last).entries());
+      var meant = clicked();
+      if (!meant) { return window.dash_clientside.no_update; }
+      var marks = Array.from(new URLSearchParams(meant).entries());
       function isSet(mark) {
         var now = view[mark[0]];
         return Array.isArray(now) ? now.length === 1 && now[0] === mark[1] : now === mark[1];
@@ -181,6 +194,17 @@
         var many = KEYS.indexOf(mark[0]) >= 0;
         put(mark[0], away ? (many ? [] : mark[0].indexOf("as_of") === 0 ? "" : null) : many ? [mark[1]] : mark[1]);
       });
+      return window.dash_clientside.no_update;
+    },
+
+    // A click on a mark of a page without these filters opens the loans that the mark means.
+    follow: function () {
+      var meant = clicked();
+      if (meant) {
+        var query = new URLSearchParams(meant), purposes = new URLSearchParams(window.location.search).get("purpose");
+        (purposes ? purposes.split(",") : []).forEach(function (one) { query.append("purpose", one); });
+        go("/loans?" + query.toString());
+      }
       return window.dash_clientside.no_update;
     }
   };
@@ -197,13 +221,19 @@
       onClick: function (event) {
         if (event.ctrlKey || event.metaKey || event.shiftKey) { return; }
         event.preventDefault();
-        window.history.pushState({}, "", href);
-        // the event by which Dash's own links tell its router
-        window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
-        window.scrollTo(0, 0);
+        go(href);
       }
     }, props.value);
   };
+
+  // Whether the server answers: where it does not, a banner says that the numbers on screen are the last ones.
+  function reached(yes) {
+    var banner = document.getElementById("unreachable");
+    if (!banner || banner.hidden === yes) { return; }
+    banner.hidden = yes;
+    banner.textContent = yes ? "" : "The dashboard’s server does not answer. What you see is what it last said; " +
+      "the page asks again by itself.";
+  }
 
   // A session that is over: the page goes to the log-in, and comes back to where it was.
   var ask = window.fetch, leaving = false;
@@ -213,9 +243,14 @@
         leaving = true;
         window.location.reload();
       }
+      reached(answer.status < 502 || answer.status > 504); // a proxy answers in its place
       return answer;
+    }, function (error) {
+      if (error && error.name !== "AbortError" && !leaving) { reached(false); }
+      throw error;
     });
   };
+  window.addEventListener("pagehide", function () { leaving = true; });
 
   function ago(moment) {
     var seconds = (Date.now() - moment) / 1000;

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from credit_risk_assets.config.tables import MIGRATION_STATES
+from credit_risk_assets.tape.contract import LOAN_STATUSES
 from dash_app.charts.style import (
     GREEN,
     GREY,
@@ -23,6 +24,7 @@ from dash_app.charts.style import (
     Chart,
     axis,
     blank,
+    drill,
     layout,
 )
 from dash_app.components import text
@@ -90,7 +92,10 @@ def _curve(cohort: str, rows: pl.DataFrame, colour: str, dash: str, remark: str)
         "name": _cohort(cohort),
         "line": {"color": colour, "width": 2 if dash != "dot" else 1.5, "dash": dash},
         "marker": {"color": colour, "size": 5},
-        "customdata": [[text.count(late), text.count(n)] for late, n in rows.select("late", "observed").iter_rows()],
+        "customdata": [
+            [text.count(late), text.count(n), _originated(cohort)]
+            for late, n in rows.select("late", "observed").iter_rows()
+        ],
         "hovertemplate": f"<b>{_cohort(cohort)}</b>, month %{{x}}<br>%{{y:.2%}}: %{{customdata[0]}} of "
         f"%{{customdata[1]}}{remark}<extra></extra>",
     }
@@ -105,8 +110,8 @@ def _ends(frame: pl.DataFrame, cohorts: list[str]) -> list[dict[str, Any]]:
     notes = []
     for cohort, month, rate in reversed(last.select("cohort", "months_on_book", "rate").rows()):
         spot = (month / reach, rate / top)
-        if any(abs(spot[0] - x) < 0.14 and abs(spot[1] - y) < 0.09 for x, y in placed):
-            continue
+        if spot[1] < 0.05 or any(abs(spot[0] - x) < 0.14 and abs(spot[1] - y) < 0.09 for x, y in placed):
+            continue  # on the axis or on another name
         placed.append(spot)
         notes.append(
             {
@@ -115,6 +120,26 @@ def _ends(frame: pl.DataFrame, cohorts: list[str]) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return notes if len(cohorts) > 1 else notes[:1]
+
+
+def _originated(cohort: str) -> str:
+    """The loans of a cohort as a view of the loan list; every status, because a cohort keeps what has closed."""
+    first, last = (f"{cohort}-Q1", f"{cohort}-Q4") if len(cohort) == 4 else (cohort, cohort)
+    return drill({"status": LOAN_STATUSES, "from": first, "to": last})
+
+
+NOW_IN: dict[str, str] = {
+    "current": drill({"dpd": ("0", "1-29")}),
+    **{bucket: drill({"dpd": bucket}) for bucket in ("30-59", "60-89", "90-119", "180+")},
+    **{bucket: drill({"dpd": "120-179"}) for bucket in ("120-149", "150-179")},
+    "collections or charge-off": drill({"status": "charged_off"}),
+    "closed": drill({"status": "paid_off"}),
+}
+"""The loans that the newest tape has in a bucket, as a view of the loan list."""
+
+
+def _now_in(bucket: str) -> str:
+    return NOW_IN.get(bucket, "")
 
 
 def _cohort(name: str) -> str:
@@ -145,8 +170,11 @@ def roll_matrix(matrix: RollMatrix | None) -> Chart:
         "text": [[_rate(value) for value in row] for row in rates],
         "texttemplate": "%{text}",
         "textfont": {"size": 11.5, "color": INK},
-        "customdata": [[text.count(n) for n in row] for row in matrix.counts],
-        "hovertemplate": "<b>%{y}</b> to <b>%{x}</b><br>%{text} of the row, %{customdata} loans<extra></extra>",
+        "customdata": [
+            [[text.count(n), _now_in(name)] for name, n in zip(matrix.columns, row, strict=True)]
+            for row in matrix.counts
+        ],
+        "hovertemplate": "<b>%{y}</b> to <b>%{x}</b><br>%{text} of the row, %{customdata[0]} loans<extra></extra>",
         "hoverongaps": False,
         "colorscale": HEAT,
         "zmin": 0,
@@ -212,8 +240,8 @@ def delinquency_over_time(frame: pl.DataFrame) -> Chart:
                 "name": _bucket(bucket),
                 "line": {"width": 0.6, "color": BUCKET_COLOURS[bucket]},
                 "fillcolor": BUCKET_COLOURS[bucket],
-                "customdata": [text.count(n) for n in rows["loans"]],
-                "hovertemplate": f"{_bucket(bucket)}: %{{y:.2%}}, %{{customdata}} loans<extra></extra>",
+                "customdata": [[text.count(n), _now_in(bucket)] for n in rows["loans"]],
+                "hovertemplate": f"{_bucket(bucket)}: %{{y:.2%}}, %{{customdata[0]}} loans<extra></extra>",
             }
         )
     late = (

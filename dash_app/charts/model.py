@@ -6,7 +6,7 @@ from textwrap import wrap
 
 import polars as pl
 
-from dash_app.charts.style import BLUE, GREY, INK, RATING_COLOURS, SKY, Chart, axis, blank, layout
+from dash_app.charts.style import BLUE, GREY, INK, RATING_COLOURS, SKY, Chart, axis, blank, drill, layout
 from dash_app.components import text
 from dash_app.data.model import Performance
 
@@ -28,8 +28,8 @@ def rating_distribution(ratings: pl.DataFrame, currency: str) -> Chart:
         "textfont": {"size": 11.5, "color": INK},
         "cliponaxis": False,
         "customdata": [
-            [text.money(balance, currency), text.percent(pd, 2)]
-            for balance, pd in ratings.select("balance", "mean_pd").iter_rows()
+            [text.money(balance, currency), text.percent(pd, 2), drill({"rating": name})]
+            for name, balance, pd in ratings.select("risk_rating", "balance", "mean_pd").iter_rows()
         ],
         "hovertemplate": "<b>%{x}</b><br>%{y:,} loans, %{customdata[0]}<br>mean PD %{customdata[1]}<extra></extra>",
     }
@@ -61,6 +61,7 @@ def expected_loss_by_rating(ratings: pl.DataFrame, currency: str) -> Chart:
         "textposition": "outside",
         "textfont": {"size": 11.5, "color": INK},
         "cliponaxis": False,
+        "customdata": [[drill({"rating": name})] for name in names],
         "hovertemplate": "<b>%{y}</b><br>%{text} of the expected loss<extra></extra>",
     }
     figure = {

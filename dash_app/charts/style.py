@@ -6,7 +6,7 @@ scheme asks nothing of the server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -52,9 +52,9 @@ class Chart:
             self.figure["layout"]["meta"] = {"table": table}
 
 
-def drill(filters: Mapping[str, str]) -> str:
+def drill(filters: Mapping[str, str | Sequence[str]]) -> str:
     """What a click on a mark filters by, as the last entry of its custom data: a URL query such as 'risk=High'."""
-    return urlencode(filters)
+    return urlencode(filters, doseq=True)
 
 
 def axis(**more: Any) -> dict[str, Any]:
