@@ -2,4 +2,5 @@
 
 from credit_risk_assets.cli import main
 
-main()
+if __name__ == "__main__":  # a second process imports it and must not run it
+    main()

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -264,11 +264,18 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line; every expected error is one line on stderr and exit code 1."""
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
     try:
         app()
+        code: int | str | None = 0
     except SettingsError as error:
         errors.print(f"error {error}", markup=False)
-        sys.exit(1)
+        code = 1
+    except SystemExit as ended:
+        code = ended.code
+    # Taking the engine and its libraries apart in order takes seconds and changes nothing any more.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))

@@ -28,6 +28,7 @@ from credit_risk_assets.config.tables import (
 )
 from credit_risk_assets.credit.features import model_features
 from credit_risk_assets.credit.portfolio import ON_BOOK_SQL
+from credit_risk_assets.modelling.benchmarks import benchmark_figures, compared_rows
 from credit_risk_assets.modelling.champion import compare
 from credit_risk_assets.modelling.evaluate import BOOTSTRAP_REPLICATES
 from credit_risk_assets.modelling.exclusions import loans_at, sample_figures
@@ -38,7 +39,7 @@ from credit_risk_assets.modelling.train import TrainingResult, analysed_columns,
 from credit_risk_assets.modelling.validation import validate
 from credit_risk_assets.resources.commits import IdempotenceKey
 from credit_risk_assets.resources.lakehouse import Lakehouse
-from credit_risk_assets.resources.mlflow import LoadedModel, NoChampionError, load_version, register
+from credit_risk_assets.resources.mlflow import LoadedModel, NoChampionError, load_version, log_figures, register
 from credit_risk_assets.resources.model_document import FOLDER as DOCUMENT_FOLDER
 from credit_risk_assets.resources.model_document import log_document
 from credit_risk_assets.resources.platform import Platform
@@ -189,7 +190,10 @@ def default_model(
         for table in tables:
             yield materialized(lakehouse, table)
         return
+    mlflow.active_run()  # begins it: what is registered belongs to it
     result = train_default_model(training_frame(lakehouse), settings.model, replicates=BOOTSTRAP_REPLICATES)
+    compared = compared_rows(result, settings.model)
+    benchmarks = platform.beside(benchmark_figures, compared, settings.model)
     figures = validate(result, settings.model)
     figures += _sample_figures(lakehouse, result)
     figures += [Figure("leak", finding, "", "finding", 1.0) for finding in result.leaks]
@@ -197,8 +201,10 @@ def default_model(
     if champion is not None:
         figures += compare(result, champion.version, champion.model, champion.encoders)
     tags = {"development_sample_version": str(inputs[DEVELOPMENT_SAMPLE.path])}
-    registered = register(result, settings, tags, figures)
+    registered = register(result, settings, tags)
     version, now = registered.version, datetime.now(UTC)
+    figures += benchmarks()
+    log_figures(settings, registered.run_id, figures)
     record(
         lakehouse,
         version,
@@ -214,7 +220,7 @@ def default_model(
     lakehouse.append(MODEL_VALIDATION, shown, key=key, inputs=inputs)
     measured = lakehouse.session.createDataFrame(performance_rows(result, version, now), PERFORMANCE_SCHEMA)
     lakehouse.append(MODEL_PERFORMANCE, measured, key=key, inputs=inputs)
-    log_document(settings, lakehouse, version)
+    platform.finish_later(platform.beside(log_document, settings, platform.lake_log, version))
     yield dg.MaterializeResult(asset_key=MODEL_KEY, metadata=_trained_metadata(result, version, registered.run_id))
     for table in tables:
         yield materialized(lakehouse, table, model_version=version)
@@ -222,6 +228,8 @@ def default_model(
 
 def _forget_run(mlflow: Any) -> None:
     """A run that trained nothing leaves nothing in MLflow."""
+    if not getattr(mlflow, "begun", True):
+        return
     run = mlflow.active_run()
     if run is not None:
         mlflow.end_run()
@@ -253,6 +261,7 @@ def champion_model(
     context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Promote the newest version where nobody has decided on it yet and the gate has nothing against it."""
+    platform.finish()
     lakehouse, settings = platform.lakehouse, platform.settings
     taken = decisions(lakehouse)
     newest = newest_of(taken)

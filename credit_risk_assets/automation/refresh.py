@@ -1,7 +1,6 @@
 """A refresh from the shell: what is stale, in one Dagster run, told step by step and summed up at the end."""
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,8 +17,10 @@ from credit_risk_assets.automation.jobs import MODEL_KEY
 from credit_risk_assets.automation.progress import StepTimes, progress_logger
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
+from credit_risk_assets.resources.companion import Companion, enough_cores
 from credit_risk_assets.resources.instance import open_instance
 from credit_risk_assets.resources.lake_log import LakeLog
+from credit_risk_assets.resources.mlflow import prepare
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.registry import champion_of, decisions
 from credit_risk_assets.resources.spark import engine_facts
@@ -41,15 +42,25 @@ def refresh(settings: Settings, select: str | None, console: Console) -> bool:
     with closing(platform):
         # Before the look at what is stale: another run may be at it, and a new home's data bases are made once.
         platform.reserve(say)
-        if select is None and not _announced(settings, say):
-            return True
+        if select is None:
+            stale = _announced(settings, say)
+            if not stale:
+                return True
+            if enough_cores() and _trains(settings, stale):
+                platform.companion = Companion()
+                platform.companion.submit(prepare, settings)
         facts = engine_facts(settings)
         say(f"engine {facts.engine}: {facts.computes} computes, {facts.commits} commits")
         return _run(settings, platform, select, console)
 
 
-def _announced(settings: Settings, say: Callable[[str], None]) -> bool:
-    """Say what is stale, or that nothing is; return whether there is work."""
+def _trains(settings: Settings, stale: Sequence[str]) -> bool:
+    """Whether the run is likely to train: a full tape has come, or the model is stale itself."""
+    return MODEL_PERFORMANCE.path in stale or any((settings.landing_folder / name).is_file() for name in stale)
+
+
+def _announced(settings: Settings, say: Callable[[str], None]) -> list[str]:
+    """Say what is stale, or that nothing is; return it."""
     lake = LakeLog(settings.lake)
     stale = stale_tables(lake, settings)
     if not stale:
@@ -59,10 +70,10 @@ def _announced(settings: Settings, say: Callable[[str], None]) -> bool:
             if empty
             else "everything is up to date: no new file, no stale table"
         )
-        return False
+        return []
     shown = ", ".join(stale[:4]) + (f" and {len(stale) - 4} more" if len(stale) > 4 else "")
     say(f"refreshing: {shown}")
-    return True
+    return stale
 
 
 def _run(settings: Settings, platform: Platform, select: str | None, console: Console) -> bool:
@@ -72,7 +83,6 @@ def _run(settings: Settings, platform: Platform, select: str | None, console: Co
     warnings.filterwarnings("ignore", module="dagster")
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     # It warns of checks that a skipped asset leaves out; the steps below say so themselves.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
     times = StepTimes()

@@ -40,16 +40,19 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """What the comparisons train on and are judged by."""
+class Compared:
+    """What the comparisons train on and are judged by: the model, its features by gain, and rows."""
 
+    columns: tuple[str, ...]
+    strongest: tuple[str, ...]
     development: pl.DataFrame
     label: NDArray[np.int64]
     tested: pl.DataFrame
     outcome: NDArray[np.int64]
+    predicted: Floats
 
 
-def benchmark_figures(result: TrainingResult, settings: ModelSettings) -> list[Figure]:
+def benchmark_figures(compared: Compared, settings: ModelSettings) -> list[Figure]:
     """AUC (DeLong), KS, Brier, ECE and expected cost of the model, of each benchmark and of each variant.
 
     `auc_change` (DeLong's paired interval), `ece_change` and `expected_cost_change` are this model's figure minus its
@@ -61,9 +64,9 @@ def benchmark_figures(result: TrainingResult, settings: ModelSettings) -> list[F
     """
     from threadpoolctl import threadpool_limits
 
-    rows = _rows(result, settings)
-    chosen = [BY_NAME[name] for name in result.model.columns if name in BY_NAME]
-    variants = _variants(result, settings)
+    rows = compared
+    chosen = [BY_NAME[name] for name in rows.columns if name in BY_NAME]
+    variants = _variants(rows, settings)
     # Each variant trains on one thread beside the benchmarks: threads that share a small table wait for each other
     # longer than they compute. What the trainings set for the process (BLAS threads, warnings) is set here as a whole,
     # because they would put it back in any order.
@@ -74,10 +77,10 @@ def benchmark_figures(result: TrainingResult, settings: ModelSettings) -> list[F
     ):
         trained = {name: pool.submit(_single, rows, *variant) for name, variant in variants.items()}
         single = pool.submit(_single, rows, chosen, settings) if variants else None
-        compared = _benchmarks(rows, result, settings)
+        simpler = _benchmarks(rows, settings)
     figures = [
-        *_measured(CHAMPION, rows.outcome, result.predicted, settings, len(chosen)),
-        *compared,
+        *_measured(CHAMPION, rows.outcome, rows.predicted, settings, len(chosen)),
+        *simpler,
     ]
     if single is not None:
         reference = single.result()
@@ -87,42 +90,45 @@ def benchmark_figures(result: TrainingResult, settings: ModelSettings) -> list[F
     return figures
 
 
-def _benchmarks(rows: _Rows, result: TrainingResult, settings: ModelSettings) -> list[Figure]:
-    columns = result.model.columns
+def _benchmarks(rows: Compared, settings: ModelSettings) -> list[Figure]:
+    columns = rows.columns
     figures = []
     if LOGISTIC in settings.benchmarks:
         predicted = _logistic(rows, columns)
-        figures += _compared(LOGISTIC, rows.outcome, predicted, result.predicted, settings, len(columns))
+        figures += _compared(LOGISTIC, rows.outcome, predicted, rows.predicted, settings, len(columns))
     if SCORECARD in settings.benchmarks:
         card = fit_scorecard(
             rows.development,
             rows.label,
             rows.tested,
-            _scorecard_columns(result),
+            _scorecard_columns(rows),
             text=_text(model_features()),
             directions=business_directions(columns),
             seed=settings.seed,
         )
-        figures += _compared(SCORECARD, rows.outcome, card.predicted, result.predicted, settings, card.features)
+        figures += _compared(SCORECARD, rows.outcome, card.predicted, rows.predicted, settings, card.features)
         figures += card.points
     return figures
 
 
-def _rows(result: TrainingResult, settings: ModelSettings) -> _Rows:
+def compared_rows(result: TrainingResult, settings: ModelSettings) -> Compared:
+    """The part of a training that its benchmarks need."""
     development, label = result.development, result.development_label
     if len(label) > COMPARED_ROWS:
         chosen = np.sort(np.random.default_rng(settings.seed).choice(len(label), COMPARED_ROWS, replace=False))
         development, label = development[chosen.tolist()], label[chosen]
-    return _Rows(development, label, result.tested, result.label)
+    columns = tuple(result.model.columns)
+    strongest = tuple(result.model.importance())
+    return Compared(columns, strongest, development, label, result.tested, result.label, result.predicted)
 
 
 def _text(features: tuple[Feature, ...] | list[Feature]) -> list[str]:
     return [feature.name for feature in features if feature.type == "string"]
 
 
-def _variants(result: TrainingResult, settings: ModelSettings) -> dict[str, tuple[list[Feature], ModelSettings]]:
+def _variants(rows: Compared, settings: ModelSettings) -> dict[str, tuple[list[Feature], ModelSettings]]:
     """Features and settings of each variant asked for, where it differs from the model and can be trained."""
-    used = [BY_NAME[name] for name in result.model.columns if name in BY_NAME]
+    used = [BY_NAME[name] for name in rows.columns if name in BY_NAME]
     found: dict[str, tuple[list[Feature], ModelSettings]] = {}
     if UNCONSTRAINED in settings.benchmarks and settings.monotone != "none":
         found[UNCONSTRAINED] = (used, settings.model_copy(update={"monotone": "none"}))
@@ -130,14 +136,14 @@ def _variants(result: TrainingResult, settings: ModelSettings) -> dict[str, tupl
     added = [
         feature
         for feature in model_features(protected=True)
-        if feature.protected and feature.name not in names and feature.name in result.development.columns
+        if feature.protected and feature.name not in names and feature.name in rows.development.columns
     ]
     if PROTECTED in settings.benchmarks and added:
         found[PROTECTED] = ([*used, *added], settings)
     return found
 
 
-def _single(rows: _Rows, features: list[Feature], settings: ModelSettings) -> Floats:
+def _single(rows: Compared, features: list[Feature], settings: ModelSettings) -> Floats:
     """PD of the test rows by the platform's training of one member on these features."""
     names = [feature.name for feature in features]
     trained = fit(
@@ -153,14 +159,13 @@ def _single(rows: _Rows, features: list[Feature], settings: ModelSettings) -> Fl
     return trained.model.probability(trained.encoders.transform(rows.tested))
 
 
-def _scorecard_columns(result: TrainingResult) -> list[str]:
+def _scorecard_columns(rows: Compared) -> list[str]:
     """The features that the trees gain most from, of those that have values."""
-    strongest = [*result.model.importance(), *result.model.columns]
-    known = [name for name in dict.fromkeys(strongest) if result.development[name].n_unique() > 1]
+    known = [n for n in dict.fromkeys([*rows.strongest, *rows.columns]) if rows.development[n].n_unique() > 1]
     return known[:SCORECARD_FEATURES]
 
 
-def _logistic(rows: _Rows, columns: tuple[str, ...]) -> Floats:
+def _logistic(rows: Compared, columns: tuple[str, ...]) -> Floats:
     """A plain logistic regression: gaps to the median and marked, numbers scaled, words as indicators."""
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer

@@ -7,6 +7,7 @@ cost little.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,18 @@ class Ranked:
     bad: Floats
     pd: Floats
     ends: NDArray[np.intp]
+
+    @cached_property
+    def losses(self) -> Floats:
+        """Each row's log loss."""
+        clipped = np.clip(self.pd, _EPSILON, 1 - _EPSILON)
+        found: Floats = -np.where(self.bad > 0, np.log(clipped), np.log1p(-clipped))
+        return found
+
+    @cached_property
+    def squares(self) -> Floats:
+        """Each row's squared error."""
+        return (self.pd - self.bad) ** 2
 
 
 def ranked(label: NDArray[np.int64], pd_12m: Floats) -> Ranked:
@@ -56,8 +69,6 @@ def measure(
     fp = np.concatenate(([0.0], goods[rows.ends])) / total_good
     auc = float(np.sum(np.diff(fp) * (tp[1:] + tp[:-1]) / 2))
     precision_curve = bads[rows.ends] / np.maximum(alls[rows.ends], _EPSILON)
-    clipped = np.clip(pd, _EPSILON, 1 - _EPSILON)
-    losses = -(bad * np.log(clipped) + (1 - bad) * np.log1p(-clipped))
 
     edges = np.searchsorted(alls, np.arange(1, ECE_BINS) * total / ECE_BINS, side="left") + 1
     starts = np.unique(np.concatenate(([0], np.minimum(edges, len(pd) - 1))))
@@ -86,8 +97,8 @@ def measure(
         "gini": 2 * auc - 1,
         "ks": float(np.max(np.abs(tp - fp))),
         "pr_auc": float(np.sum(np.diff(tp) * precision_curve)),
-        "brier": float(np.dot(weight, (pd - bad) ** 2)) / total,
-        "log_loss": float(np.dot(weight, losses)) / total,
+        "brier": float(np.dot(weight, rows.squares)) / total,
+        "log_loss": float(np.dot(weight, rows.losses)) / total,
         "ece": float(np.abs(gaps).sum()) / total,
         "mean_pd": mean_pd,
         "observed_rate": observed,

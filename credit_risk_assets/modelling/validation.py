@@ -1,10 +1,13 @@
-"""Everything a validation team asks of a trained default model, as figures of gold/model_validation."""
+"""What a validation team asks of a trained default model, as figures of gold/model_validation.
+
+The benchmarks, which train models of their own, are a part by themselves (see `modelling.benchmarks`), so that they
+can be computed beside the rest.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from credit_risk_assets.modelling.benchmarks import benchmark_figures
 from credit_risk_assets.modelling.canary import canary_figures
 from credit_risk_assets.modelling.curves import curve_figures
 from credit_risk_assets.modelling.fairness import fairness_figures
@@ -19,14 +22,16 @@ if TYPE_CHECKING:
 
 
 def validate(result: TrainingResult, settings: ModelSettings) -> list[Figure]:
-    """The figures of every analysis; no two share analysis, subject, item, metric, position and value."""
+    """The figures of every analysis but the benchmarks.
+
+    No two share analysis, subject, item, metric, position and value.
+    """
     return [
         *segment_figures(result),
         *rating_figures(result, settings),
         *curve_figures(result),
         *stability_figures(result, settings),
         *fairness_figures(result),
-        *benchmark_figures(result, settings),
         *importance_figures(result, settings),
         *canary_figures(result, settings),
     ]

@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import platform
 import tempfile
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -84,19 +87,29 @@ def client(settings: Settings) -> MlflowClient:
     return found
 
 
+class Tracking:
+    """dagster-mlflow's resource, begun at its first use: a run that trains nothing needs no MLflow."""
+
+    def __init__(self, begin: Callable[[], Any]) -> None:
+        self._begin = begin
+        self.begun = False
+
+    def __getattr__(self, name: str) -> Any:
+        if not self.begun:
+            self._resource, self.begun = self._begin(), True
+        return getattr(self._resource, name)
+
+
 def mlflow_resource(settings: Settings) -> ResourceDefinition:
     """dagster-mlflow's tracking for assets with `required_resource_keys={"mlflow"}`, one MLflow run a Dagster run.
 
-    The run ends with the Dagster run, failed where it failed, and its artifacts lie under the home.
+    The run begins when an asset first uses the resource and ends with the Dagster run, failed where it failed; its
+    artifacts lie under the home.
     """
-    from dagster import InitResourceContext, resource
+    from dagster import BetaWarning, InitResourceContext, resource
 
     @resource(description="MLflow tracking (dagster-mlflow) in the platform's experiment.")
     def tracking(context: InitResourceContext) -> Iterator[Any]:
-        import mlflow
-        from dagster_mlflow import mlflow_tracking
-
-        client(settings)
         config: dict[str, Any] = {
             "experiment_name": EXPERIMENT,
             "mlflow_tracking_uri": settings.mlflow_uri,
@@ -106,12 +119,39 @@ def mlflow_resource(settings: Settings) -> ResourceDefinition:
             "mlflow_run_id": None,
             "env_to_tag": None,
         }
+        begun: list[Iterator[Any]] = []
+
+        def begin() -> Any:
+            from dagster_mlflow import mlflow_tracking
+
+            client(settings)
+            warnings.filterwarnings("ignore", category=BetaWarning)  # for this code's authors, not for its users
+            begun.append(cast(Any, mlflow_tracking.resource_fn)(context.replace_config(config)))
+            return next(begun[0])
+
         try:
-            yield from cast(Any, mlflow_tracking.resource_fn)(context.replace_config(config))
+            yield Tracking(begin)
+            for resource_of_run in begun:
+                next(resource_of_run, None)
         finally:
-            mlflow.end_run()
+            if begun:
+                import mlflow
+
+                mlflow.end_run()
 
     return tracking
+
+
+def prepare(settings: Settings) -> None:
+    """Make the store where it is missing, and load what training, benchmarks and the document need.
+
+    Called in a run's second process, so that neither is waited for later.
+    """
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    client(settings)
+    for library in ("sklearn.compose", "xgboost", "optbinning", "matplotlib.pyplot"):
+        import_module(library)
 
 
 def _signature() -> Any:
@@ -150,10 +190,13 @@ def _example() -> Any:
     )  # fmt: skip
 
 
-def register(
-    result: TrainingResult, settings: Settings, tags: dict[str, str] | None = None, figures: Sequence[Figure] = ()
-) -> Registered:
-    """Log parameters, metrics, figures and the model as one pyfunc, and register it as the new challenger.
+def log_figures(settings: Settings, run_id: str, figures: Sequence[Figure]) -> None:
+    """Keep the figures of a version's validation with the MLflow run that made it."""
+    client(settings).log_dict(run_id, {"figures": [asdict(figure) for figure in figures]}, FIGURES_FILE)
+
+
+def register(result: TrainingResult, settings: Settings, tags: dict[str, str] | None = None) -> Registered:
+    """Log parameters, metrics and the model as one pyfunc, and register it as the new challenger.
 
     Works inside the active MLflow run (the Dagster asset's), or in a run of its own. Only the gate, or a person,
     makes a challenger the champion (see `resources.registry`).
@@ -166,7 +209,7 @@ def register(
         mlflow.set_experiment(EXPERIMENT)
         mlflow.start_run(run_name="train")
     try:
-        registered = _register(store, result, settings, tags or {}, figures)
+        registered = _register(store, result, settings, tags or {})
     except BaseException:
         if own:
             mlflow.end_run("FAILED")
@@ -181,7 +224,6 @@ def _register(
     result: TrainingResult,
     settings: Settings,
     tags: dict[str, str],
-    figures: Sequence[Figure],
 ) -> Registered:
     import mlflow
 
@@ -199,7 +241,6 @@ def _register(
     }
     mlflow.log_metrics(measured)
     mlflow.log_dict(result.model.importance(), "importance.json")
-    mlflow.log_dict({"figures": [asdict(figure) for figure in figures]}, FIGURES_FILE)
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / "credit_default.pkl"
         content = dump_model(result.model, result.encoders)

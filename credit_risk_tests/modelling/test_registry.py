@@ -20,6 +20,7 @@ from credit_risk_assets.resources.mlflow import (
     NoChampionError,
     client,
     load_version,
+    log_figures,
     register,
 )
 from credit_risk_tests.modelling.test_score import APPLICATION
@@ -44,7 +45,8 @@ def test_a_version_is_registered_as_challenger_and_loaded(
     with pytest.raises(NoChampionError, match="credit_default"):
         load_version(home)
     figure = Figure("segment", "loan_purpose", "auto", "auc", 0.8)
-    first = register(trained, home, figures=[figure])
+    first = register(trained, home)
+    log_figures(home, first.run_id, [figure])
     assert first.version == "1"
     with pytest.raises(NoChampionError):
         load_version(home)
