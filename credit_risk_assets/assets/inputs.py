@@ -158,7 +158,7 @@ def sample_suffices(lake: LakeLog, settings: ModelSettings) -> str | None:
             f"{rows:,} observed loans with an outcome: expected {settings.minimum_sample_loans:,}; "
             "land two full tapes twelve months apart"
         )
-    defaults = sum(row["default_12m"] for row in lake.rows(DEVELOPMENT_SAMPLE, ["default_12m"]))
+    defaults = lake.total(DEVELOPMENT_SAMPLE, "default_12m")
     if defaults < settings.minimum_defaults:
         return f"{defaults:,} defaults in the sample: expected {settings.minimum_defaults:,}; land older tapes too"
     return None

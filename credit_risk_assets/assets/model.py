@@ -33,7 +33,7 @@ from credit_risk_assets.modelling.champion import compare
 from credit_risk_assets.modelling.evaluate import BOOTSTRAP_REPLICATES
 from credit_risk_assets.modelling.exclusions import loans_at, sample_figures
 from credit_risk_assets.modelling.figures import Figure
-from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE
+from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE, drawn_sql
 from credit_risk_assets.modelling.score import SCORE_SCHEMA, dump_model, make_scorer, scorer_columns
 from credit_risk_assets.modelling.train import TrainingResult, analysed_columns, train_default_model
 from credit_risk_assets.modelling.validation import validate
@@ -86,12 +86,13 @@ VALIDATION_SCHEMA = StructType(
 SHADOW_COLUMNS = ("loan_id", "as_of_date", "pd_12m", "risk_rating", "score_points", "model_version", "scored_at")
 
 
-def training_frame(lakehouse: Lakehouse) -> Any:
-    """The columns of the development sample that training reads, as an Arrow table."""
+def training_frame(lakehouse: Lakehouse, most: int) -> Any:
+    """The columns of the development sample that training reads, of about `most` rows at most, as an Arrow table."""
     keys = ["loan_id", "customer_id", OBSERVATION_DATE, LABEL]
     names = [feature.name for feature in model_features() if feature.name not in keys]
     names += [name for name in analysed_columns() if name not in keys]
-    return lakehouse.read(DEVELOPMENT_SAMPLE).select(*keys, *names).toArrow()
+    drawn = drawn_sql(lakehouse.row_count(DEVELOPMENT_SAMPLE), most)
+    return lakehouse.read(DEVELOPMENT_SAMPLE).where(drawn).select(*keys, *names).toArrow()
 
 
 def performance_rows(result: TrainingResult, version: str, now: datetime) -> list[tuple[Any, ...]]:
@@ -126,6 +127,9 @@ def _sample_figures(lakehouse: Lakehouse, result: TrainingResult) -> list[Figure
         for row in frame.select(OBSERVATION_DATE).unique().rows()
     }
     population = [row.asDict() for row in loans_at(lakehouse.read(LOAN_HISTORY), dates).collect()]
+    counted = lakehouse.read(DEVELOPMENT_SAMPLE).groupBy(OBSERVATION_DATE).count().collect()
+    observed = {row[0]: row[1] for row in counted}
+    population = [{**row, "observed": observed.get(row["as_of_date"])} for row in population]
     intake = lakehouse.rows(INGESTION_LOG, ["rows_read", "rows_rejected"])
     return sample_figures(result, population, intake)
 
@@ -191,7 +195,9 @@ def default_model(
             yield materialized(lakehouse, table)
         return
     mlflow.active_run()  # begins it: what is registered belongs to it
-    result = train_default_model(training_frame(lakehouse), settings.model, replicates=BOOTSTRAP_REPLICATES)
+    result = train_default_model(
+        training_frame(lakehouse, settings.model.maximum_sample_rows), settings.model, replicates=BOOTSTRAP_REPLICATES
+    )
     compared = compared_rows(result, settings.model)
     benchmarks = platform.beside(benchmark_figures, compared, settings.model)
     figures = validate(result, settings.model)

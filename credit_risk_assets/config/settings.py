@@ -91,6 +91,7 @@ class ModelSettings(_Section):
     cost_margin: float = Field(0.10, gt=0, le=1)
     minimum_sample_loans: int = Field(2_000, ge=100)
     minimum_defaults: int = Field(100, ge=10)
+    maximum_sample_rows: int = Field(1_500_000, ge=10_000)
     maximum_ece: float = Field(0.03, gt=0, le=1)
     maximum_pd_error: float = Field(0.05, gt=0, le=1)
     maximum_score_psi: float = Field(0.25, gt=0)

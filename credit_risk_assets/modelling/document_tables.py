@@ -56,12 +56,13 @@ def verdict(passed: bool) -> str:
 
 def sample_table(evidence: Evidence) -> str:
     """Loans of each observation date: on the tape, left out and why, used for what."""
-    header = ("observed", "serves as", "on the tape", "paid off", "in default already", "no outcome", "in the sample",
+    header = ("observed", "serves as", "on the tape", "paid off", "in default already", "no outcome", "not drawn",
+              "in the sample",
               "customers", "defaults", "default rate")  # fmt: skip
     rows = []
     for figure in evidence.of("sample", metric="n"):
         of = {f.metric: f for f in evidence.of("sample", figure.subject) if f.item == figure.item}
-        counts = ("tape_loans", "closed", "in_default", "without_outcome", "n", "customers", "defaults")
+        counts = ("tape_loans", "closed", "in_default", "without_outcome", "not_drawn", "n", "customers", "defaults")
         left = [number(of[name].value, "count") if name in of else "" for name in counts]
         rate = number(of["defaults"].value / figure.value, "share") if figure.value else ""
         rows.append((figure.subject, in_words(figure.item), *left, rate))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SAMPLE = "sample"
 INTAKE = "intake"
-COUNTS = ("tape_loans", "closed", "in_default", "without_outcome", "n", "defaults", "customers")
+COUNTS = ("tape_loans", "closed", "in_default", "without_outcome", "not_drawn", "n", "defaults", "customers")
 
 
 def loans_at(history: DataFrame, dates: Iterable[dt.date]) -> DataFrame:
@@ -52,8 +52,9 @@ def sample_figures(
 
     `n`, `defaults` and `customers` are those of the sample. With `population` (rows of `loans_at`) come `tape_loans`
     and who of them was left out: `closed`, `in_default` (at the observation date already, or written off) and
-    `without_outcome` (performing, and not on the tape twelve months on). With `intake` (rows of the ingestion log) come
-    the `files` taken and their rows `rows_read` and `rows_rejected`, subject `intake`.
+    `without_outcome` (performing, and not on the tape twelve months on), and `not_drawn` where the rows also tell how
+    many loans were `observed`, of which training reads a part (see `sample.drawn_sql`). With `intake` (rows of the
+    ingestion log) come the `files` taken and their rows `rows_read` and `rows_rejected`, subject `intake`.
     """
     known = {row["as_of_date"]: row for row in population}
     figures: list[Figure] = []
@@ -90,9 +91,11 @@ def _left_out(row: Mapping[str, Any], found: int, result: TrainingResult, day: d
             int((part[OBSERVATION_DATE].cast(pl.Date) == day).sum()) for part in (result.development, result.tested)
         )
     loans, closed, performing = int(row["tape_loans"]), int(row["closed"]), int(row["performing"])
+    observed = found if row.get("observed") is None else int(row["observed"])
     return {
         "tape_loans": loans,
         "closed": closed,
         "in_default": loans - closed - performing,
-        "without_outcome": performing - found,
+        "without_outcome": performing - observed,
+        "not_drawn": observed - found,
     }

@@ -87,3 +87,14 @@ def sample_counts(history: DataFrame, full_tape_dates: Iterable[dt.date]) -> Dat
         .withColumn("lost", F.col("performing") - F.col("found"))
         .orderBy(OBSERVATION_DATE)
     )
+
+
+def drawn_sql(rows: int, most: int) -> str:
+    """SQL that draws about `most` of a sample's `rows` by whole customers, the same ones on every engine and each time.
+
+    A pseudonym is the hexadecimal text of a keyed hash, so that its first digits are uniform and say nothing of the
+    customer; comparing them as text draws a share. 'true' where every row may be used.
+    """
+    if rows <= most:
+        return "true"
+    return f"substring(customer_id, 1, 8) < '{int(most / rows * 16**8):08x}'"

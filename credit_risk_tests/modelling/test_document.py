@@ -128,8 +128,8 @@ def test_tables_of_groups_hold_the_figures_they_are_made_from(text: str, evidenc
 
 def test_the_sample_table_ties_with_the_training(text: str, trained: TrainingResult) -> None:
     rows = tables_of(text, "3. Data")[0][1:]
-    assert sum(first_number(row[6]) for row in rows) == len(trained.development) + len(trained.tested)
-    assert sum(first_number(row[8]) for row in rows) == trained.development_label.sum() + trained.label.sum()
+    assert sum(first_number(row[7]) for row in rows) == len(trained.development) + len(trained.tested)
+    assert sum(first_number(row[9]) for row in rows) == trained.development_label.sum() + trained.label.sum()
 
 
 def test_who_was_left_out_is_counted_by_reason(
@@ -142,13 +142,16 @@ def test_who_was_left_out_is_counted_by_reason(
     )
     dates = sorted({*trained.development[OBSERVATION_DATE], *trained.tested[OBSERVATION_DATE]})
     population = [row.asDict() for row in loans_at(history, dates).collect()]
+    population = [{**row, "observed": row["performing"] - 5} for row in population]
     figures = sample_figures(trained, population, [{"rows_read": 10, "rows_rejected": 1}])
     for day in dates:
         of = {figure.metric: figure.value for figure in figures if figure.subject == str(day)}
         assert of["tape_loans"] == len(tapes[day])
         assert of["closed"] == (tapes[day]["loan_status"] == "paid_off").sum()
         assert of["in_default"] > 0
-        assert of["tape_loans"] == of["closed"] + of["in_default"] + of["without_outcome"] + of["n"]
+        assert of["without_outcome"] == 5
+        left = ("closed", "in_default", "without_outcome", "not_drawn")
+        assert of["tape_loans"] == sum(of[name] for name in left) + of["n"]
     assert {f.metric: f.value for f in figures if f.subject == "intake"} == {
         "files": 1,
         "rows_read": 10,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from typing import Any
 
 import polars as pl
 
 from credit_risk_assets.credit.features import add_features
-from credit_risk_assets.modelling.sample import development_sample, observation_pairs, sample_counts
+from credit_risk_assets.modelling.sample import development_sample, drawn_sql, observation_pairs, sample_counts
 from credit_risk_tests.credit.test_features import LOAN, SCHEMA
 
 FIRST, SECOND, THIRD = dt.date(2022, 12, 31), dt.date(2023, 12, 31), dt.date(2024, 12, 31)
@@ -86,3 +87,14 @@ def test_without_a_later_tape_the_sample_is_empty_but_has_its_columns(sail: Any)
     found = sample(sail, history({"as_of_date": FIRST}), [FIRST])
     assert found.height == 0
     assert {"observation_date", "default_12m", "loan_id", "risk_score"} <= set(found.columns)
+
+
+def test_a_large_sample_is_drawn_by_whole_customers_and_always_the_same(sail: Any) -> None:
+    customers = [hashlib.sha256(str(number // 3).encode()).hexdigest() for number in range(12_000)]
+    frame = sail.createDataFrame(pl.DataFrame({"customer_id": customers}).to_arrow())
+    assert frame.where(drawn_sql(12_000, 12_000)).count() == 12_000
+    drawn = frame.where(drawn_sql(12_000, 3_000)).toArrow()["customer_id"].to_pylist()
+    assert abs(len(drawn) - 3_000) < 300
+    assert {drawn.count(customer) for customer in set(drawn)} == {3}
+    fewer = frame.where(drawn_sql(12_000, 1_000)).toArrow()["customer_id"].to_pylist()
+    assert set(fewer) < set(drawn)
