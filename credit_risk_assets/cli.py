@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from credit_risk_assets.commands import audit, model, simulate, user
+from credit_risk_assets.commands import audit, model, service, simulate, user
 from credit_risk_assets.commands.console import console, current_settings, errors, fail
 from credit_risk_assets.config.settings import SettingsError
 
@@ -262,6 +262,10 @@ def doctor() -> None:
         problems += not finding.ok and finding.needed
     if problems:
         raise typer.Exit(1)
+
+
+app.command()(service.serve)
+app.command()(service.health)
 
 
 def main() -> NoReturn:

@@ -33,6 +33,7 @@ def diagnose(settings: Settings) -> Iterator[Diagnosis]:
     yield _home(settings)
     yield _disk(settings)
     yield _key(settings)
+    yield from _databases(settings)
     for name, host, port in (
         ("Dagster UI", settings.dagster.host, settings.dagster.port),
         ("dashboard", settings.dashboard.host, settings.dashboard.port),
@@ -72,6 +73,17 @@ def _disk(settings: Settings) -> Diagnosis:
     enough = free >= MINIMUM_FREE_BYTES
     advice = "" if enough else f": expected {MINIMUM_FREE_BYTES / 2**30:.0f} GiB; free some or set CREDIT_RISK_HOME"
     return Diagnosis(enough, f"disk {free / 2**30:.1f} GiB free under {folder}{advice}")
+
+
+def _databases(settings: Settings) -> Iterator[Diagnosis]:
+    from credit_risk_assets.resources.database import backend, databases, problem_of, shared_problem
+
+    if problem := shared_problem(settings):
+        yield Diagnosis(False, problem)
+    own = backend(settings)
+    for database in [*databases(settings), *([own] if own else [])]:
+        problem = problem_of(database)
+        yield Diagnosis(not problem, problem or f"{database.use}: {database.place} answers")
 
 
 def _key(settings: Settings) -> Diagnosis:

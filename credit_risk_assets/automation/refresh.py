@@ -18,6 +18,7 @@ from credit_risk_assets.automation.progress import StepTimes, progress_logger
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
 from credit_risk_assets.resources.companion import Companion, enough_cores
+from credit_risk_assets.resources.database import require_databases
 from credit_risk_assets.resources.instance import open_instance
 from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.mlflow import prepare
@@ -33,11 +34,15 @@ class SelectionError(ValueError):
 
 
 def refresh(settings: Settings, select: str | None, console: Console) -> bool:
-    """Run the main job over what is stale; return whether every asset and every ERROR check passed."""
+    """Run the main job over what is stale; return whether every asset and every ERROR check passed.
+
+    Raises `DatabaseError` where a database of the settings does not answer.
+    """
 
     def say(line: str) -> None:
         console.print(line, markup=False)
 
+    require_databases(settings)
     platform = Platform(settings)
     with closing(platform):
         # Before the look at what is stale: another run may be at it, and a new home's data bases are made once.

@@ -7,10 +7,12 @@ from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
@@ -18,6 +20,8 @@ from pydantic_settings import (
 
 DEFAULTS_FILE = Path(__file__).with_name("pipeline_config.yaml")
 ENV_PREFIX = "CREDIT_RISK__"
+SECRETS_VARIABLE = "CREDIT_RISK_SECRETS"
+"""Names a folder of files that each hold one setting, called `section__key`: how supervisors hand out secrets."""
 
 
 class SettingsError(ValueError):
@@ -152,10 +156,49 @@ class EclSettings(_Section):
         return self
 
 
-class MlflowSettings(_Section):
-    """Where runs and models are tracked; SQLite under the home where left empty."""
+POSTGRES_SCHEMES = ("postgresql", "postgresql+psycopg2")
 
-    tracking_uri: str = ""
+
+def with_driver(url: str) -> str:
+    """The address of a PostgreSQL database with the driver that is installed; any other address as it is.
+
+    Without it SQLAlchemy's releases disagree about which one they load.
+    """
+    scheme, found, rest = url.partition("://")
+    return f"{POSTGRES_SCHEMES[1]}://{rest}" if found and scheme == POSTGRES_SCHEMES[0] else url
+
+
+def _need_postgres(url: SecretStr) -> SecretStr:
+    """The address of a PostgreSQL database, or none. No message repeats it: it may hold a password."""
+    value = url.get_secret_value()
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if value and (parts.scheme not in POSTGRES_SCHEMES or not parts.path.strip("/") or parts.fragment):
+        raise ValueError(
+            "expected postgresql://user:password@host:port/database, special characters of the password as %XX"
+        )
+    return url
+
+
+class MlflowSettings(_Section):
+    """Where runs and models are tracked, and what the platform's own MLflow server serves.
+
+    `tracking_uri` is what all processes ask: a server (http://), a database (postgresql://), or SQLite under the
+    home where it is empty. `backend_url` is the server's own database.
+    """
+
+    tracking_uri: SecretStr = SecretStr("")
+    backend_url: SecretStr = SecretStr("")
+    artifact_root: str = ""
+    host: str = "127.0.0.1"
+    port: int = Field(5000, ge=1, le=65_535)
+    allowed_hosts: list[str] = []
+    public_url: str = ""
+
+    _backend_is_postgres = field_validator("backend_url")(_need_postgres)
 
 
 class ScheduleSettings(_Section):
@@ -230,10 +273,18 @@ class DashboardSettings(_Section):
 
 
 class DagsterSettings(_Section):
-    """The address of the Dagster UI."""
+    """The addresses of the Dagster UI and of the code server, and where the run history is kept.
+
+    `postgres_url` is the database of runs, schedules and events; SQLite under the home where it is empty.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(3000, ge=1, le=65_535)
+    code_server_host: str = "127.0.0.1"
+    code_server_port: int = Field(4000, ge=1, le=65_535)
+    postgres_url: SecretStr = SecretStr("")
+
+    _storage_is_postgres = field_validator("postgres_url")(_need_postgres)
 
 
 class Settings(BaseSettings):
@@ -270,8 +321,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments win over the environment, the environment over the YAML file."""
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+        """Arguments win over the environment, the environment over secret files, those over the YAML file."""
+        secrets = NestedSecretsSettingsSource(
+            settings_cls,
+            secrets_dir=os.environ.get(SECRETS_VARIABLE) or None,
+            secrets_dir_missing="error",
+            secrets_prefix="",
+            secrets_nested_delimiter="__",
+        )
+        return init_settings, env_settings, secrets, YamlConfigSettingsSource(settings_cls)
 
     @property
     def lake(self) -> Path:
@@ -300,12 +358,18 @@ class Settings(BaseSettings):
 
     @property
     def mlflow_uri(self) -> str:
-        """The MLflow tracking store: SQLite under the home unless the settings name a server.
+        """The MLflow tracking store: SQLite under the home unless the settings name another; may hold a password.
 
         Not MLFLOW_TRACKING_URI: MLflow sets that variable itself, and a second home in the same process would
         then write into the first one's store.
         """
-        return self.mlflow.tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        stated = with_driver(self.mlflow.tracking_uri.get_secret_value())
+        return stated or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def artifact_root(self) -> str:
+        """Where the files of models and runs lie: under the home unless the settings name another place."""
+        return self.mlflow.artifact_root or (self.home / "mlflow" / "artifacts").as_uri()
 
     @property
     def dagster_home(self) -> Path:
@@ -343,14 +407,21 @@ def _first_problem(error: ValidationError) -> str:
     path = [str(part) for part in problem["loc"]]
     key = ".".join(path) or "settings"
     found = problem.get("input")
-    shown = "" if "key" in path or "url" in key or isinstance(found, dict) else f", found {found!r}"
+    secret = "key" in path or "url" in key or "uri" in key or isinstance(found, SecretStr)
+    shown = "" if secret or isinstance(found, dict) else f", found {found!r}"
     variable = ENV_PREFIX + "__".join(path).upper()
     advice = "no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
     return f"setting {key}: {advice}{shown}; set it in {DEFAULTS_FILE.name} or through {variable}"
 
 
+def _secret_files() -> list[Path]:
+    folder = Path(os.environ.get(SECRETS_VARIABLE) or "/nonexistent")
+    found = folder.iterdir() if folder.is_dir() else iter(())
+    return sorted(file for file in found if file.is_file() and not file.name.startswith("."))
+
+
 def read_settings(**overrides: Any) -> Settings:
-    """Read the settings afresh from YAML, environment and the overrides given.
+    """Read the settings afresh from YAML, secret files, environment and the overrides given.
 
     The home comes from CREDIT_RISK_HOME and is made absolute. Raises `SettingsError` (one line naming the
     key) where a value does not fit.
@@ -365,6 +436,12 @@ def read_settings(**overrides: Any) -> Settings:
                     f"setting {section.lower()}: no such section; {variable} should start with "
                     f"{ENV_PREFIX} and one of {', '.join(sorted(known))}"
                 )
+    for file in _secret_files():
+        if file.name.split("__")[0].upper() not in known:
+            raise SettingsError(
+                f"setting {file.name}: no such section; a file in {SECRETS_VARIABLE} ({file.parent}) is called "
+                "section__key, such as privacy__key"
+            )
     try:
         return Settings(home=Path(home).expanduser().resolve(), **overrides)
     except ValidationError as error:

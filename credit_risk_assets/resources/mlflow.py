@@ -1,6 +1,7 @@
 """Tracking and registry of the default model in MLflow; `mlflow` is imported only when it is used.
 
-Everything lies under `<home>/mlflow`: the SQLite store and the artifacts.
+Everything lies under `<home>/mlflow`, the SQLite store and the artifacts, unless the settings name a PostgreSQL
+database or an MLflow server.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import CHALLENGER, CHAMPION, MODEL_NAME
 from credit_risk_assets.modelling.score import dump_model, load_model
+from credit_risk_assets.resources.database import require_databases
 from credit_risk_assets.tape import contract
 
 if TYPE_CHECKING:
@@ -72,19 +74,32 @@ class LoadedModel:
 
 
 def client(settings: Settings) -> MlflowClient:
-    """A client of the tracking store, with the experiment and its artifact folder made where they are missing."""
+    """A client of the tracking store, with the experiment and its artifact folder made where they are missing.
+
+    Raises `DatabaseError` where the store of the settings does not answer.
+    """
+    require_databases(settings)
     from mlflow import MlflowClient, set_registry_uri, set_tracking_uri
 
-    folder = settings.home / "mlflow"
-    folder.mkdir(parents=True, exist_ok=True)
+    (settings.home / "mlflow").mkdir(parents=True, exist_ok=True)
     set_tracking_uri(settings.mlflow_uri)
     set_registry_uri(settings.mlflow_uri)
     found = MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
     if found.get_experiment_by_name(EXPERIMENT) is None:
-        # MLflow's own default would be a folder wherever the process happens to run
-        local = settings.mlflow_uri.startswith("sqlite:")
-        found.create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri() if local else None)
+        _create_experiment(found, settings)
     return found
+
+
+def _create_experiment(store: MlflowClient, settings: Settings) -> None:
+    from mlflow.exceptions import MlflowException
+
+    # A server knows its own place; MLflow's default would be a folder wherever the process happens to run.
+    location = None if settings.mlflow_uri.startswith("http") else settings.artifact_root
+    try:
+        store.create_experiment(EXPERIMENT, artifact_location=location)
+    except MlflowException:
+        if store.get_experiment_by_name(EXPERIMENT) is None:  # not even by another process, a moment ago
+            raise
 
 
 class Tracking:
