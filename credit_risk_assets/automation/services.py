@@ -79,8 +79,8 @@ def _mlflow(settings: Settings, scripts: Path, environment: dict[str, str]) -> C
     environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     if server.allowed_hosts:
         # Naming some takes MLflow's own list away, and with it this machine's addresses.
-        own = ["localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*"]
-        environment["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join([*own, *server.allowed_hosts])
+        here = ["localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*"]
+        environment["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join([*here, *server.allowed_hosts])
     where = ("--host", server.host, "--port", str(server.port), "--workers", "1")
     files = ("--serve-artifacts", "--artifacts-destination", settings.artifact_root)
     return Command((str(scripts / "mlflow"), "server", *where, *files), environment)

@@ -323,7 +323,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, the environment over secret files, those over the YAML file."""
         secrets = NestedSecretsSettingsSource(
-            settings_cls,
+            file_secret_settings,
             secrets_dir=os.environ.get(SECRETS_VARIABLE) or None,
             secrets_dir_missing="error",
             secrets_prefix="",

@@ -81,7 +81,11 @@ def test_a_table_is_late_by_its_schedule_and_a_check_counts_as_seen(snapshot: Sn
 
 @pytest.mark.parametrize(
     ("address", "link"),
-    [("http://ada:secret@tracking:5000", "http://tracking:5000"), ("", None)],
+    [
+        ("http://ada:secret@tracking:5000", "http://tracking:5000"),
+        ("postgresql://ada:secret@tracking/mlflow", None),
+        ("", None),
+    ],
 )
 def test_tracking_is_a_link_to_a_server_without_its_password(
     portfolio: Portfolio, address: str, link: str | None

@@ -295,8 +295,8 @@ def benchmark_table(found: list[dict[str, Any]]) -> tuple[str, Any]:
 
 
 def tracking_link(settings: Settings) -> html.P:
-    """Where the runs are tracked: a link to an MLflow server, or how to look into the local store."""
-    address = settings.mlflow_uri
+    """Where the runs are tracked: a link to an MLflow server, or how to look into the store."""
+    address = settings.mlflow.public_url or settings.mlflow_uri
     if urlsplit(address).scheme in ("http", "https"):
         host = urlsplit(address).hostname or ""
         return html.P(
@@ -306,10 +306,9 @@ def tracking_link(settings: Settings) -> html.P:
             ],
             className="link-line",
         )
-    return html.P(
-        ["Runs and registry: ", html.Code("mlflow ui --backend-store-uri sqlite:///<home>/mlflow/mlflow.db")],
-        className="link-line",
-    )
+    local = address.startswith("sqlite:")
+    command = "mlflow ui --backend-store-uri sqlite:///<home>/mlflow/mlflow.db" if local else "credit-risk serve mlflow"
+    return html.P(["Runs and registry: ", html.Code(command)], className="link-line")
 
 
 def _plain(address: str) -> str:

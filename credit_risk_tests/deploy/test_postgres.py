@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,15 +12,11 @@ import yaml
 from credit_risk_assets.config.settings import SettingsError, read_settings
 from credit_risk_assets.resources.database import DatabaseError, require_databases
 from credit_risk_assets.resources.instance import POSTGRES_VARIABLE, open_instance, prepare_instance
+from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.mlflow import load_version
+from credit_risk_assets.resources.registry import champion_of, decisions
 from credit_risk_tests.conftest import Run
-from credit_risk_tests.postgres import PASSWORDS, Postgres, free_port, postgres_server
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with postgres_server() as server:
-        yield server
+from credit_risk_tests.deploy.postgres import PASSWORDS, Postgres, free_port
 
 
 def use(monkeypatch: pytest.MonkeyPatch, dagster: str, mlflow: str) -> None:
@@ -41,6 +36,8 @@ def test_a_refresh_keeps_its_history_and_its_model_in_postgres(
     postgres: Postgres, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated_tapes: list[Path]
 ) -> None:
     use(monkeypatch, postgres.url("dagster"), postgres.url("mlflow"))
+    monkeypatch.setenv("CREDIT_RISK__MODEL__N_ESTIMATORS", "40")
+    monkeypatch.setenv("CREDIT_RISK__MODEL__BENCHMARKS", "[]")
     home = tmp_path / "home"
     assert run("land", *simulated_tapes).exit_code == 0
     first = run("refresh")
@@ -51,13 +48,12 @@ def test_a_refresh_keeps_its_history_and_its_model_in_postgres(
 
     settings = read_settings()
     with open_instance(settings) as instance:
-        (history,) = instance.get_run_records()
+        (history,) = instance.get_run_records(limit=1)
         assert history.dagster_run.status is dg.DagsterRunStatus.SUCCESS
         assert instance.get_latest_materialization_event(dg.AssetKey(["silver", "loans"]))
         assert "Postgres" in type(instance.run_storage).__name__
         assert "Postgres" in type(instance.schedule_storage).__name__
-    champion = load_version(settings)
-    assert champion.version == "1"
+    assert load_version(settings).version == champion_of(decisions(LakeLog(settings.lake)))
     assert run("doctor").output.count("answers") == 2
 
     stored = [postgres.dump("dagster"), postgres.dump("mlflow")]
@@ -90,7 +86,13 @@ def test_a_wrong_password_is_one_line_without_it(
     assert f"ok      MLflow's runs and models: postgresql://127.0.0.1:{postgres.port}/mlflow answers" in told.output
 
 
-def test_roles_reach_their_own_database_alone(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_is_an_address_too(postgres: Postgres) -> None:
+    secret = quote(PASSWORDS["dagster"], safe="")
+    url = f"postgresql://dagster:{secret}@/dagster?host={postgres.folder}&port={postgres.port}"
+    require_databases(read_settings(dagster={"postgres_url": url}))
+
+
+def test_roles_reach_their_own_database_alone(postgres: Postgres) -> None:
     swapped = postgres.url("mlflow").removesuffix("mlflow") + "dagster"
     with pytest.raises(DatabaseError, match=r'mlflow\.tracking_uri.*permission denied for database "dagster"'):
         require_databases(read_settings(mlflow={"tracking_uri": swapped}))

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-INIT_SCRIPT = Path(__file__).parents[1] / "deploy" / "postgres-init.sh"
+INIT_SCRIPT = Path(__file__).parents[2] / "deploy" / "postgres-init.sh"
 # What a person may choose and an address must escape.
 PASSWORDS = {"dagster": "d@g/st#r %41:'x", "mlflow": 'ml?f&l"ow\\y'}
 
