@@ -266,6 +266,7 @@ def doctor() -> None:
 
 app.command()(service.serve)
 app.command()(service.health)
+app.command()(service.migrate)
 
 
 def main() -> NoReturn:

@@ -36,3 +36,17 @@ def health(service: ServiceName) -> None:
     if problem:
         raise fail(problem)
     console.print(f"{service} ok", markup=False)
+
+
+def migrate() -> None:
+    """Bring Dagster's and MLflow's stores to the installed releases' schemas; back them up first."""
+    import logging
+
+    from credit_risk_assets.automation import migrate as stores
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        for line in stores.migrate(current_settings()):
+            console.print(line, markup=False)
+    except SettingsError as error:
+        raise fail(str(error)) from None

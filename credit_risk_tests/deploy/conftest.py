@@ -1,4 +1,4 @@
-"""What the tests of a deployment share: one PostgreSQL server."""
+"""What the tests of a deployment share: a PostgreSQL server for each module, since two homes never share a database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from credit_risk_tests.deploy.postgres import Postgres, postgres_server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     with postgres_server() as server:
         yield server

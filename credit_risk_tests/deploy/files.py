@@ -30,8 +30,13 @@ def compose(variables: dict[str, str] | None = None) -> dict[str, Any]:
 
 
 def platform_services() -> dict[str, Any]:
-    """The services of compose.yaml that are the platform's own."""
-    return {name: service for name, service in compose()["services"].items() if "build" in service}
+    """The services of compose.yaml that are the platform's own, each with its whole environment."""
+    found = {name: service for name, service in compose()["services"].items() if "build" in service}
+    for service in found.values():
+        files = [environment_file(DEPLOY / f"{name}.example") for name in service["env_file"]]
+        given = {name: value for file in files for name, value in file.items() if "__" in name}
+        service["environment"] = given | service["environment"]
+    return found
 
 
 def unit(file: Path) -> dict[str, list[str]]:

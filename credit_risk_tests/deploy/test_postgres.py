@@ -55,6 +55,9 @@ def test_a_refresh_keeps_its_history_and_its_model_in_postgres(
         assert "Postgres" in type(instance.schedule_storage).__name__
     assert load_version(settings).version == champion_of(decisions(LakeLog(settings.lake)))
     assert run("doctor").output.count("answers") == 2
+    migrated = run("migrate")
+    assert migrated.exit_code == 0, migrated.output
+    assert migrated.output.count("is of the installed release's schema") == 2
 
     stored = [postgres.dump("dagster"), postgres.dump("mlflow")]
     assert history.dagster_run.run_id in stored[0]
