@@ -17,6 +17,7 @@ from urllib.request import urlopen
 from rich.console import Console
 
 from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.resources.database import require_databases
 from credit_risk_assets.resources.instance import prepare_instance
 
 START_SECONDS = 180
@@ -97,9 +98,13 @@ def _servers(settings: Settings) -> list[_Server]:
 
 
 def serve(settings: Settings, console: Console) -> None:
-    """Serve until interrupted. Raises `RuntimeError` in one line where a port is busy or a server ends."""
+    """Serve until interrupted. Raises `RuntimeError` in one line where a port is busy or a server ends.
+
+    Raises `DatabaseError` where a database of the settings does not answer.
+    """
     from dash_app.security.users import first_log_in
 
+    require_databases(settings)
     prepare_instance(settings)
     for name, host, port in (
         ("dagster", settings.dagster.host, settings.dagster.port),

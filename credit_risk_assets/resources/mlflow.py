@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import CHALLENGER, CHAMPION, MODEL_NAME
 from credit_risk_assets.modelling.score import dump_model, load_model
-from credit_risk_assets.resources.database import require_databases
+from credit_risk_assets.resources.database import DatabaseError, require_databases
 from credit_risk_assets.tape import contract
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class LoadedModel:
 def client(settings: Settings) -> MlflowClient:
     """A client of the tracking store, with the experiment and its artifact folder made where they are missing.
 
-    Raises `DatabaseError` where the store of the settings does not answer.
+    Raises `DatabaseError` where the store of the settings does not answer, or is another home's.
     """
     require_databases(settings)
     from mlflow import MlflowClient, set_registry_uri, set_tracking_uri
@@ -85,16 +85,23 @@ def client(settings: Settings) -> MlflowClient:
     set_tracking_uri(settings.mlflow_uri)
     set_registry_uri(settings.mlflow_uri)
     found = MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
-    if found.get_experiment_by_name(EXPERIMENT) is None:
+    held = found.get_experiment_by_name(EXPERIMENT)
+    if held is None:
         _create_experiment(found, settings)
+    elif settings.mlflow_uri.startswith("postgresql") and held.artifact_location != settings.artifact_root:
+        raise DatabaseError(
+            f"setting mlflow.tracking_uri: this database's models lie in {held.artifact_location}: expected "
+            f"{settings.artifact_root}; give each home a database of its own, or set mlflow.artifact_root to the former"
+        )
     return found
 
 
 def _create_experiment(store: MlflowClient, settings: Settings) -> None:
     from mlflow.exceptions import MlflowException
 
-    # A server knows its own place; MLflow's default would be a folder wherever the process happens to run.
-    location = None if settings.mlflow_uri.startswith("http") else settings.artifact_root
+    # A server knows its own place; a database's default would be a folder wherever the process happens to run.
+    own = settings.mlflow_uri.startswith(("sqlite", "postgresql"))
+    location = settings.artifact_root if own else None
     try:
         store.create_experiment(EXPERIMENT, artifact_location=location)
     except MlflowException:

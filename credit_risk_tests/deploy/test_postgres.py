@@ -59,6 +59,9 @@ def test_a_refresh_keeps_its_history_and_its_model_in_postgres(
     assert migrated.exit_code == 0, migrated.output
     assert migrated.output.count("is of the installed release's schema") == 2
 
+    with pytest.raises(DatabaseError, match="give each home a database of its own"):
+        load_version(read_settings(home=tmp_path / "another"))
+
     stored = [postgres.dump("dagster"), postgres.dump("mlflow")]
     assert history.dagster_run.run_id in stored[0]
     assert "credit_default" in stored[1]
