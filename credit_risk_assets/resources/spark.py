@@ -16,7 +16,13 @@ from credit_risk_assets.config.settings import Settings, SparkSettings
 
 MINIMUM_JAVA = 17
 LOG_CONFIG = Path(__file__).parent.parent / "config" / "log4j2.properties"
+SERVER_LOG_CONFIG = LOG_CONFIG.with_name("log4j2_server.properties")
 _CONNECT_MARKS = ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE", "SPARK_LOCAL_REMOTE")
+_DELTA_CONF = {
+    # Deletion vectors would make the tables unreadable to some of their readers.
+    "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+    "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "8",
+}
 _COMMON_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
@@ -120,7 +126,8 @@ def _embedded_conf() -> dict[str, str]:
     return {"spark.remote": f"sc://localhost:{port}"}
 
 
-def _jvm_conf(settings: SparkSettings) -> dict[str, str]:
+def jvm_conf(settings: SparkSettings, log_config: Path = LOG_CONFIG) -> dict[str, str]:
+    """How Spark's JVM is set up on a driver or a Connect server. Raises `EngineError` where it cannot start."""
     problem = missing_for_jvm()
     if problem:
         raise EngineError(problem)
@@ -131,19 +138,48 @@ def _jvm_conf(settings: SparkSettings) -> dict[str, str]:
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": f"-XX:+UseParallelGC -Dlog4j2.configurationFile=file:{LOG_CONFIG}",
+        "spark.driver.extraJavaOptions": f"-XX:+UseParallelGC -Dlog4j2.configurationFile=file:{log_config}",
+        "spark.executor.extraJavaOptions": f"-XX:+UseParallelGC -Dlog4j2.configurationFile=file:{SERVER_LOG_CONFIG}",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         "spark.databricks.delta.snapshotPartitions": "2",
-        # Deletion vectors would make the tables unreadable to some of their readers.
-        "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
-        "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "8",
+        **_DELTA_CONF,
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.log.level": "ERROR",
     }
 
 
+def _conf(settings: SparkSettings) -> dict[str, str]:
+    """What this process asks of its engine; the environment that PySpark reads is set with it."""
+    if settings.engine == "embedded":
+        return {**_embedded_conf(), **settings.extra}
+    if settings.engine == "remote":
+        if not settings.remote.startswith("sc://"):
+            raise EngineError(
+                f"spark.remote: {settings.remote!r}: expected sc://host:port; set CREDIT_RISK__SPARK__REMOTE, or start a "
+                "server here with `credit-risk spark start connect`"
+            )
+        return {"spark.remote": settings.remote, **settings.extra}
+    if settings.engine == "cluster" and settings.master.startswith("local"):
+        raise EngineError(
+            f"spark.master: {settings.master!r} is no cluster: expected spark://host:port or another master's URL; set "
+            "CREDIT_RISK__SPARK__MASTER, or start one here with `credit-risk spark start cluster`"
+        )
+    conf = jvm_conf(settings)
+    # PySpark marks a Connect session in the environment, and a process started from one would take the mark
+    # for its own: the setting decides, not the parent.
+    for name in _CONNECT_MARKS:
+        os.environ.pop(name, None)
+    # Workers start the Python of this environment, which on another machine lies at the same path.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if settings.engine == "local" or settings.master.startswith(_MASTERS_HERE):
+        # Without it Spark asks the network for this machine's name, and listens on all its addresses.
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    return {**conf, **settings.extra}
+
+
+_MASTERS_HERE = ("spark://127.0.0.1:", "spark://localhost:")
 _started: list[Any] = []
 _sessions: dict[str, SparkSession] = {}
 
@@ -164,25 +200,8 @@ def spark_session(settings: Settings) -> SparkSession:
         )
     from dagster_pyspark import LazyPySparkResource
 
-    if engine == "embedded":
-        conf = _embedded_conf()
-    elif engine == "remote":
-        if not settings.spark.remote:
-            raise EngineError("spark.remote: empty: expected sc://host:port; set CREDIT_RISK__SPARK__REMOTE")
-        conf = {"spark.remote": settings.spark.remote}
-    else:
-        conf = _jvm_conf(settings.spark)
-    if engine in ("local", "cluster"):
-        # PySpark marks a Connect session in the environment, and a process started from one would take the mark
-        # for its own: the setting decides, not the parent.
-        for name in _CONNECT_MARKS:
-            os.environ.pop(name, None)
-    if engine == "local":
-        # Without it Spark asks the network for this machine's name, and workers start the system's Python.
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    session = LazyPySparkResource(spark_config={**conf, **settings.spark.extra}).spark_session
-    for key, value in _COMMON_CONF.items():
+    session = LazyPySparkResource(spark_config=_conf(settings.spark)).spark_session
+    for key, value in {**_COMMON_CONF, **(_DELTA_CONF if engine == "remote" else {})}.items():
         session.conf.set(key, value)
     _sessions[engine] = session
     return session
