@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import os
 import platform
 import tempfile
 import warnings
@@ -19,6 +20,7 @@ from importlib import import_module
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import CHALLENGER, CHAMPION, MODEL_NAME
@@ -82,6 +84,7 @@ def client(settings: Settings) -> MlflowClient:
     from mlflow import MlflowClient, set_registry_uri, set_tracking_uri
 
     (settings.home / "mlflow").mkdir(parents=True, exist_ok=True)
+    _make_store(settings.mlflow_uri)
     set_tracking_uri(settings.mlflow_uri)
     set_registry_uri(settings.mlflow_uri)
     found = MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
@@ -94,6 +97,24 @@ def client(settings: Settings) -> MlflowClient:
             f"{settings.artifact_root}; give each home a database of its own, or set mlflow.artifact_root to the former"
         )
     return found
+
+
+def _make_store(uri: str) -> None:
+    """Make the SQLite store beside its place and put it there whole.
+
+    MLflow makes its tables in many steps, and a store that a killed run has left half made fails every later run.
+    """
+    from mlflow import MlflowClient
+
+    file = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or file.exists():
+        return
+    made = file.with_name(f".{file.name}-{uuid4().hex}")
+    MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
+    # Another process may have been faster: its store stays.
+    with contextlib.suppress(FileExistsError):
+        os.link(made, file)
+    made.unlink()
 
 
 def _create_experiment(store: MlflowClient, settings: Settings) -> None:

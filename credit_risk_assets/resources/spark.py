@@ -157,8 +157,8 @@ def _conf(settings: SparkSettings) -> dict[str, str]:
     if settings.engine == "remote":
         if not settings.remote.startswith("sc://"):
             raise EngineError(
-                f"spark.remote: {settings.remote!r}: expected sc://host:port; set CREDIT_RISK__SPARK__REMOTE, or start a "
-                "server here with `credit-risk spark start connect`"
+                f"spark.remote: {settings.remote!r}: expected sc://host:port; set CREDIT_RISK__SPARK__REMOTE, or "
+                "start a server here with `credit-risk spark start connect`"
             )
         return {"spark.remote": settings.remote, **settings.extra}
     if settings.engine == "cluster" and settings.master.startswith("local"):

@@ -202,4 +202,5 @@ def _wait(server: Server, ready: Callable[[str], bool]) -> None:
 
 
 def _remember(settings: Settings, kind: ServerKind, started: list[Server]) -> None:
+    _folder(settings).mkdir(parents=True, exist_ok=True)
     (_folder(settings) / f"{kind}.json").write_text(json.dumps([asdict(server) for server in started]))
