@@ -24,7 +24,7 @@ from credit_risk_tests.conftest import make_settings
 from credit_risk_tests.test_conformance import rows, run
 
 # The first compiler alone: a small tape ends before the second one pays.
-QUICK_JVM = "-XX:TieredStopAtLevel=1"
+QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
 EXTRA = {
     "spark.driver.defaultJavaOptions": QUICK_JVM,
     "spark.executor.defaultJavaOptions": QUICK_JVM,
@@ -180,3 +180,24 @@ def test_another_process_with_the_number_of_a_server_is_left_alone(settings: Set
         assert spark_servers.stop(settings, "connect") == []
         assert other.poll() is None
         other.communicate(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("remote", "answers", "started"),
+    [
+        ("sc://127.0.0.1:15999", False, [15999]),
+        ("sc://localhost", False, [spark_servers.CONNECT_PORT]),
+        ("sc://127.0.0.1:15999", True, []),
+        ("sc://spark.example:15002", False, []),
+    ],
+)
+def test_a_connect_server_is_kept_only_where_the_settings_name_one_of_this_machine(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, remote: str, answers: bool, started: list[int]
+) -> None:
+    ports: list[int] = []
+    monkeypatch.setattr(spark_servers, "listens", lambda _: answers)
+    monkeypatch.setattr(spark_servers, "start_connect", lambda _, port: ports.append(port))
+    named = make_settings(settings.home, spark={"engine": "remote", "remote": remote})
+    assert spark_servers.keep_connect(named) is (started != [])
+    assert ports == started
+    assert not spark_servers.keep_connect(settings)

@@ -19,6 +19,8 @@ from rich.console import Console
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.resources.database import require_databases
 from credit_risk_assets.resources.instance import prepare_instance
+from credit_risk_assets.resources.spark_servers import keep_connect
+from credit_risk_assets.resources.spark_servers import stop as stop_spark
 
 START_SECONDS = 180
 STOP_SECONDS = 20
@@ -127,6 +129,10 @@ def serve(settings: Settings, console: Console) -> None:
         nonlocal stopping
         stopping = True
 
+    # The runs that the daemon starts find it warm: each is a process of its own.
+    warm = keep_connect(settings)
+    if warm:
+        console.print(f"Spark Connect server at {settings.spark.remote}", markup=False)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -149,3 +155,5 @@ def serve(settings: Settings, console: Console) -> None:
     finally:
         for server in servers:
             server.stop()
+        if warm:
+            stop_spark(settings, "connect")

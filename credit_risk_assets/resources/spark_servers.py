@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.resources.spark import SERVER_LOG_CONFIG, EngineError, jvm_conf, missing_for_jvm
@@ -111,6 +112,18 @@ def start_connect(settings: Settings, port: int = CONNECT_PORT) -> str:
         stop(settings, "connect")
         raise
     return address
+
+
+def keep_connect(settings: Settings) -> bool:
+    """Start the Connect server that `spark.remote` names, where that is here and none answers; say whether."""
+    address = urlsplit(settings.spark.remote)
+    if settings.spark.engine != "remote" or address.hostname not in (HOST, "localhost"):
+        return False
+    port = address.port or CONNECT_PORT
+    if listens(port):
+        return False
+    start_connect(settings, port)
+    return True
 
 
 def stop(settings: Settings, kind: ServerKind) -> list[Server]:

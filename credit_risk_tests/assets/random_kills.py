@@ -209,6 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", default="embedded", choices=["embedded", "local"])
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=24 * 60, help="Kill no more after this time.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--java-options", default="", help="Added to the driver's JVM, such as -XX:TieredStopAtLevel=1."
@@ -229,7 +230,11 @@ def main() -> None:
             states, spans = undisturbed(folder, spark, log)
             print(f"undisturbed: writes from {spans[0][0]:.1f} to {spans[0][1]:.1f} s, "
                   f"then from {spans[1][0]:.1f} to {spans[1][1]:.1f} s", flush=True)  # fmt: skip
-            while report["kills"] < asked.kills:
+
+            def enough() -> bool:
+                return bool(report["kills"] >= asked.kills or time.monotonic() - began > asked.minutes * 60)
+
+            while not enough():
                 report["homes"] += 1
                 home = folder / f"killed-{report['homes']}"
                 make_settings(home)
@@ -237,14 +242,18 @@ def main() -> None:
                 shutil.copy(folder / "undisturbed" / KEY_FILE, home / KEY_FILE)
                 for land, (first, last), expected in zip(PHASES, spans, states, strict=True):
                     land(home / "landing")
-                    while report["kills"] < asked.kills and killed(home, spark, log, moments.uniform(first, last)):
+                    through = False
+                    while not enough():
+                        through = not killed(home, spark, log, moments.uniform(first, last))
+                        if through:
+                            break
                         report["kills"] += 1
                         seen = in_child(look, home, states)
                         report["with_uncommitted_files"] += seen["orphans"] > 0
                         report["states"].append(seen["commits"])
                         print(f"kill {report['kills']}: {seen['commits']} commits whole, "
                               f"{seen['orphans']} files that none names", flush=True)  # fmt: skip
-                    if report["kills"] >= asked.kills:
+                    if not through:
                         run_through(home, spark, log)
                     report["recovered"] += 1
                     report["rows_compared"] += in_child(compare, home, expected)

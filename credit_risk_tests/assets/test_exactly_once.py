@@ -14,7 +14,9 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from credit_risk_assets.config import tables
+from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.resources.ingestion import Ingestion
+from credit_risk_assets.resources.mlflow import EXPERIMENT, client
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.privacy import KEY_FILE, privacy_key
 from credit_risk_tests.conftest import make_settings, run_job, table_rows, write_tape
@@ -160,3 +162,23 @@ def test_a_run_clears_what_killed_ones_left_and_no_translation_in_progress(platf
     os.utime(old, (two_days_ago, two_days_ago))
     Ingestion(platform.lakehouse, platform.settings, "run").run()
     assert [path.name for path in staging.iterdir()] == ["translate-new"]
+
+
+def test_a_model_store_that_a_killed_run_left_half_made_is_made_anew(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow makes its tables, then migrates them: a store that ends in between would fail every later run."""
+    from mlflow.store.db import utils
+
+    class Killed(BaseException):
+        pass
+
+    def die(_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(utils, "_upgrade_db", die)
+    with pytest.raises(Killed):
+        client(settings)
+    monkeypatch.undo()
+    assert not (settings.home / "mlflow" / "mlflow.db").exists()
+    assert client(settings).get_experiment_by_name(EXPERIMENT) is not None
