@@ -109,17 +109,20 @@ def end(group: int) -> None:
 
 
 def killed(home: Path, spark: dict[str, Any], log: Path, after_seconds: float) -> bool:
-    """Run and kill after some seconds; return whether the run was still at it."""
+    """Run and kill some seconds after this run's first write; return whether the run was still at it."""
+    before = _written(home)
     child = start_run(home, spark, log)
-    deadline = time.monotonic() + after_seconds
-    while time.monotonic() < deadline:
+    deadline = None
+    while deadline is None or time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             end(child)
             if os.waitstatus_to_exitcode(status):
                 raise Finding(f"the run after a killed one failed; see {log}")
             return False
-        time.sleep(0.01)
+        if deadline is None and _written(home) != before:
+            deadline = time.monotonic() + after_seconds
+        time.sleep(0.005)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return True
@@ -244,7 +247,7 @@ def main() -> None:
                     land(home / "landing")
                     through = False
                     while not enough():
-                        through = not killed(home, spark, log, moments.uniform(first, last))
+                        through = not killed(home, spark, log, moments.uniform(0, last - first))
                         if through:
                             break
                         report["kills"] += 1

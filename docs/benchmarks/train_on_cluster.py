@@ -61,9 +61,8 @@ def train_trees(
         num_workers=workers,
         n_estimators=settings.n_estimators,
         early_stopping_rounds=settings.early_stopping_rounds,
-        nthread=1,
         random_state=parameters.pop("seed"),
-        **{name: value for name, value in parameters.items() if name not in ("nthread",)},
+        **{name: value for name, value in parameters.items() if name != "nthread"},
     )
     booster = estimator.fit(session.createDataFrame(frame)).get_booster()
     return booster[: booster.best_iteration + 1]
