@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from credit_risk_assets.commands import audit, model, simulate, user
+from credit_risk_assets.commands import audit, benchmark, model, simulate, user
 from credit_risk_assets.commands.console import console, current_settings, errors, fail
 from credit_risk_assets.config.settings import SettingsError
 
@@ -25,6 +25,7 @@ app.add_typer(simulate.app, name="simulate")
 app.add_typer(model.app, name="model")
 app.add_typer(user.app, name="user")
 app.add_typer(audit.app, name="audit")
+app.command()(benchmark.benchmark)
 
 
 @app.command()

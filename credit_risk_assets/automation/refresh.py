@@ -32,8 +32,11 @@ class SelectionError(ValueError):
     """An asset that the platform does not have was asked for."""
 
 
-def refresh(settings: Settings, select: str | None, console: Console) -> bool:
-    """Run the main job over what is stale; return whether every asset and every ERROR check passed."""
+def refresh(settings: Settings, select: str | None, console: Console, times: StepTimes | None = None) -> bool:
+    """Run the main job over what is stale; return whether every asset and every ERROR check passed.
+
+    `times` is told when each step began and ended.
+    """
 
     def say(line: str) -> None:
         console.print(line, markup=False)
@@ -51,7 +54,7 @@ def refresh(settings: Settings, select: str | None, console: Console) -> bool:
                 platform.companion.submit(prepare, settings)
         facts = engine_facts(settings)
         say(f"engine {facts.engine}: {facts.computes} computes, {facts.commits} commits")
-        return _run(settings, platform, select, console)
+        return _run(settings, platform, select, console, times or StepTimes())
 
 
 def _trains(settings: Settings, stale: Sequence[str]) -> bool:
@@ -76,7 +79,7 @@ def _announced(settings: Settings, say: Callable[[str], None]) -> list[str]:
     return stale
 
 
-def _run(settings: Settings, platform: Platform, select: str | None, console: Console) -> bool:
+def _run(settings: Settings, platform: Platform, select: str | None, console: Console, times: StepTimes) -> bool:
     from credit_risk_assets.definitions import build_defs
 
     # Dagster's notices about beta features are for this code's authors, not for its users.
@@ -85,7 +88,6 @@ def _run(settings: Settings, platform: Platform, select: str | None, console: Co
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It warns of checks that a skipped asset leaves out; the steps below say so themselves.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
-    times = StepTimes()
     began = time.monotonic()
 
     def say(line: str) -> None:
