@@ -19,6 +19,7 @@ from typing import Any
 
 from credit_risk_assets.commands.console import console
 from credit_risk_assets.config.settings import Settings, read_settings
+from credit_risk_assets.tape.simulation.writers import TapeFormat
 
 PHASES = {
     "train_default_model": "fit, calibrate and test",
@@ -30,7 +31,9 @@ PHASES = {
 SHOWN_LOANS = 20
 
 
-def simulated(settings: Settings, *, loans: int, tapes: int, format: str, out: str, as_of: str) -> dict[str, Any]:
+def simulated(
+    settings: Settings, *, loans: int, tapes: int, format: TapeFormat, out: str, as_of: str
+) -> dict[str, Any]:
     """Write the tapes of a portfolio into `out`."""
     from credit_risk_assets.tape.simulate import simulate
 
@@ -157,7 +160,7 @@ def dashboard(settings: Settings, *, result: str) -> dict[str, Any]:
         found[name] = {"began": looked, "cube": cubed, "ended": ended, "rows": index.frame.height}
         if name == "cold":
             found["version"] = snapshot.versions[PORTFOLIO_CUBE.path]
-            print("ready", flush=True)  # noqa: T201
+            print("ready", flush=True)
             continue
         shown = index.frame.filter(index.frame["loan_id"].is_in(list(expected["loans"])))
         balances = dict(shown.select("loan_id", "outstanding_balance").iter_rows())

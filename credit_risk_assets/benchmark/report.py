@@ -21,7 +21,8 @@ def summary_lines(result: dict[str, Any]) -> list[str]:
         f"main job    {totals['main_seconds']:,.1f} s, {totals['main_processor_seconds']:,.1f} processor s, "
         f"peak {gigabytes(totals['peak_bytes'])}{_java(totals)}, {result['checks']['evaluated']} checks, "
         f"{result['checks']['failed_errors']} errors",
-        f"table work  {totals['table_work_seconds']:,.1f} s (bronze, silver, gold and their checks)",
+        f"table work  {totals['table_work_seconds']:,.1f} s (bronze, silver, gold and their checks); between steps "
+        f"{totals['between_steps_seconds']:,.1f} s (imports, start of the engine, Dagster)",
     ]
     if peer := result.get("peer"):
         same = "every table equal" if not peer["differences"] else f"{len(peer['differences'])} differences"
@@ -32,9 +33,9 @@ def summary_lines(result: dict[str, Any]) -> list[str]:
         )
     if change := result.get("incremental"):
         lines.append(
-            f"{change['percent']:g} % changed   {change['changed_loans']:,} loans: {change['table_work_seconds']:,.1f} s "
-            f"of table work to the dashboard's cube, {change['all_seconds']:,.1f} s in all with scores, start-ups and "
-            "the loan index"
+            f"{change['percent']:g} % changed   {change['changed_loans']:,} loans: "
+            f"{change['table_work_seconds']:,.1f} s of table work to the dashboard's cube, "
+            f"{change['all_seconds']:,.1f} s in all with scores, start-ups and the loan index"
         )
     return lines + [f"FAILED  {failure}" for failure in result["failures"]]
 
