@@ -50,6 +50,8 @@ def fit_lines(files: Iterable[Path]) -> list[str]:
         shown = "; ".join(f"{engine}, {tapes} tapes, {kind}" for engine, tapes, kind in sorted(kinds))
         raise BenchmarkError(f"a fit over different runs ({shown}): expected one engine, tapes and format")
     loans = [result["loans"] for result in results]
+    if len(set(loans)) < 2:
+        raise BenchmarkError(f"a fit over {len(set(loans))} portfolio sizes: expected two or more different ones")
     lines = [f"fitted over {', '.join(f'{n:,}' for n in loans)} loans: seconds grow with loans to the power of"]
     series = {"main job": [r["totals"]["main_seconds"] for r in results]}
     series["table work"] = [r["totals"]["table_work_seconds"] for r in results]

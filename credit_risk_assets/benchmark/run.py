@@ -50,6 +50,7 @@ class Plan:
     format: Literal["csv", "parquet"] = "parquet"
     incremental_percent: float | None = None
     peer: bool = False
+    note: str = ""
 
 
 @dataclass
@@ -113,6 +114,7 @@ class Benchmark:
         main = self._main_job(rows)
         result = {
             "format": FORMAT,
+            "note": plan.note,
             "loans": plan.loans,
             "tapes": plan.tapes,
             "tape_format": plan.format,

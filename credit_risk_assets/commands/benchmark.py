@@ -34,6 +34,7 @@ def benchmark(
     peer: Annotated[
         bool, typer.Option("--peer", help="Then let polars and delta-rs do the same table work; compare the tables.")
     ] = False,
+    note: Annotated[str, typer.Option(help="What is special about this run, for the result.")] = "",
     home: Annotated[
         Path | None, typer.Option(help="New folder for the benchmark's home; by default one under the home.")
     ] = None,
@@ -64,7 +65,7 @@ def benchmark(
         from credit_risk_assets.benchmark.report import summary_lines
         from credit_risk_assets.benchmark.run import Plan, run_benchmark
 
-        plan = Plan(records, 1 if tapes == 1 else 3, format, incremental, peer)
+        plan = Plan(records, 1 if tapes == 1 else 3, format, incremental, peer, note)
         result = run_benchmark(plan, home=home, keep=keep, json_file=json, say=say)
     except BenchmarkError as error:
         raise fail(str(error)) from None
