@@ -54,8 +54,8 @@ def machines(results: dict[str, Result]) -> list[str]:
         facts = result["machine"]
         libraries = ", ".join(f"{library} {version}" for library, version in facts["libraries"].items())
         text = (
-            f"{facts['processor']}, {facts['cores']} cores, {facts['memory_bytes'] / 2**30:.0f} GiB; {facts['system']}; "
-            f"Python {facts['python']}, {libraries}"
+            f"{facts['processor']}, {facts['cores']} cores, {facts['memory_bytes'] / 2**30:.0f} GiB; "
+            f"{facts['system']}; Python {facts['python']}, {libraries}"
         )
         found.setdefault(text, []).append(name)
     return [f"- {', '.join(f'`{name}`' for name in names)}: {text}" for text, names in found.items()] + [""]
