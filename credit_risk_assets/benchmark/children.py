@@ -25,9 +25,8 @@ PHASES = {
     "train_default_model": "fit, calibrate and test",
     "validate": "validate",
     "register": "register in MLflow",
-    "log_document": "model document",
 }
-"""Functions that the asset default_model calls, each a stage of its own."""
+"""Functions that the asset default_model calls in its own process, each a stage of its own."""
 SHOWN_LOANS = 20
 
 

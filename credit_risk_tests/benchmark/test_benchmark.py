@@ -55,7 +55,7 @@ def test_every_stage_is_measured_and_the_sums_tie(result: dict[str, Any]) -> Non
     assert job == set(STAGE_OF.values())
     assert {name for part, name in stages if part == "preparation"} == {"simulate", "land", "simulate changes"}
     assert {name for part, name in stages if part == "peer"} == {"bronze", "silver", "gold"}
-    assert len([name for part, name in stages if part == "main job, within train"]) == 4
+    assert len([name for part, name in stages if part == "main job, within train"]) == 3
     for stage in result["stages"]:
         assert stage["seconds"] > 0, stage
         assert stage["rows"] > 0, stage
