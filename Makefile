@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
+BENCH_OUT ?= build/benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all up jvm lint format lock clean
+.PHONY: help demo test test-all up jvm bench lint format lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +38,11 @@ up: $(READY) ## serve the Dagster UI (port 3000) and the dashboard (port 8050)
 
 jvm: $(READY) ## fetch Delta's JARs once, for the engines that need Java
 	@$(BIN)/credit-risk jvm
+
+bench: $(READY) ## measure the main job at 50,000 and 500,000 loans beside polars, print how its cost grows
+	@$(BIN)/credit-risk benchmark --records 50000 --incremental 1 --peer --json $(BENCH_OUT)/50k.json
+	@$(BIN)/credit-risk benchmark --records 500000 --incremental 1 --peer --json $(BENCH_OUT)/500k.json
+	@$(BIN)/credit-risk benchmark --fit $(BENCH_OUT)/50k.json $(BENCH_OUT)/500k.json
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .

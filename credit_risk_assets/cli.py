@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from credit_risk_assets.commands import audit, model, service, simulate, spark, user
+from credit_risk_assets.commands import audit, benchmark, model, service, simulate, spark, user
 from credit_risk_assets.commands.console import console, current_settings, errors, fail
 from credit_risk_assets.config.settings import SettingsError
 
@@ -26,6 +26,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(user.app, name="user")
 app.add_typer(audit.app, name="audit")
 app.add_typer(spark.app, name="spark")
+app.command()(benchmark.benchmark)
 
 
 @app.command()

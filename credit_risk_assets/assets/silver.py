@@ -10,7 +10,7 @@ from credit_risk_assets.assets.common import asset_attributes, materialized
 from credit_risk_assets.assets.inputs import NewFiles, new_files
 from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_HISTORY, LOAN_TAPE, LOANS, Table
-from credit_risk_assets.credit.loan_states import loan_states, newest_rows
+from credit_risk_assets.credit.loan_states import latest_states, loan_states
 from credit_risk_assets.resources.commits import MergeCounts
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
@@ -39,7 +39,7 @@ def loans(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
     if files.contents or not lakehouse.exists(LOANS):
         history = lakehouse.read(LOAN_HISTORY)
         first_load = not lakehouse.exists(LOANS)
-        newest = newest_rows(history if first_load else _rows_of(files, history), ["loan_id"])
+        newest = latest_states(history if first_load else _rows_of(files, history))
         if not first_load:
             held = lakehouse.read(LOANS).select("loan_id", F.col("as_of_date").alias("_held_as_of"))
             newest = (

@@ -9,12 +9,21 @@ from typing import Any
 import dagster as dg
 
 
+@dataclass(frozen=True)
+class StepSpan:
+    """When a step began and ended (seconds since 1970), and how: done, FAILED or skipped."""
+
+    step: str
+    began: float
+    ended: float
+    outcome: str
+
+
 @dataclass
 class StepTimes:
-    """Seconds each step took, in the order the steps ended."""
+    """The steps of a run, in the order they ended."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    spans: list[StepSpan] = field(default_factory=list)
 
 
 class _ProgressHandler(logging.Handler):
@@ -35,12 +44,13 @@ class _ProgressHandler(logging.Handler):
             return
         step = event.step_key or ""
         if event.is_step_start:
-            self._began[step] = time.monotonic()
+            self._began[step] = time.time()
         elif event.is_step_success or event.is_step_failure or event.is_step_skipped:
-            seconds = time.monotonic() - self._began.get(step, time.monotonic())
-            self._times.seconds[step] = seconds
+            now = time.time()
             word = "done" if event.is_step_success else "FAILED" if event.is_step_failure else "skipped"
-            took = "" if event.is_step_skipped else f"{seconds:7.1f} s"
+            span = StepSpan(step, self._began.get(step, now), now, word)
+            self._times.spans.append(span)
+            took = "" if event.is_step_skipped else f"{span.ended - span.began:7.1f} s"
             self._say(f"  {word:8}{step:28}{took}".rstrip())
         elif event.is_step_up_for_retry:
             self._say(f"  retry   {step}")

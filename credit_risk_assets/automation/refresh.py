@@ -33,10 +33,11 @@ class SelectionError(ValueError):
     """An asset that the platform does not have was asked for."""
 
 
-def refresh(settings: Settings, select: str | None, console: Console) -> bool:
+def refresh(settings: Settings, select: str | None, console: Console, times: StepTimes | None = None) -> bool:
     """Run the main job over what is stale; return whether every asset and every ERROR check passed.
 
-    Raises `DatabaseError` where a database of the settings does not answer.
+    `times` is told when each step began and ended. Raises `DatabaseError` where a database of the settings does not
+    answer.
     """
 
     def say(line: str) -> None:
@@ -56,7 +57,7 @@ def refresh(settings: Settings, select: str | None, console: Console) -> bool:
                 platform.companion.submit(prepare, settings)
         facts = engine_facts(settings)
         say(f"engine {facts.engine}: {facts.computes} computes, {facts.commits} commits")
-        return _run(settings, platform, select, console)
+        return _run(settings, platform, select, console, times or StepTimes())
 
 
 def _trains(settings: Settings, stale: Sequence[str]) -> bool:
@@ -81,7 +82,7 @@ def _announced(settings: Settings, say: Callable[[str], None]) -> list[str]:
     return stale
 
 
-def _run(settings: Settings, platform: Platform, select: str | None, console: Console) -> bool:
+def _run(settings: Settings, platform: Platform, select: str | None, console: Console, times: StepTimes) -> bool:
     from credit_risk_assets.definitions import build_defs
 
     # Dagster's notices about beta features are for this code's authors, not for its users.
@@ -90,7 +91,6 @@ def _run(settings: Settings, platform: Platform, select: str | None, console: Co
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It warns of checks that a skipped asset leaves out; the steps below say so themselves.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
-    times = StepTimes()
     began = time.monotonic()
 
     def say(line: str) -> None:

@@ -98,7 +98,8 @@ def _translate(node: exp.Translate) -> pl.Expr:
     old, new = list(partners), list(partners.values())
     if len(set(new)) == 1 and not new[0].startswith("$"):
         # one target for all: a compiled character class is kept, an automaton is built anew for each call
-        return column.str.replace_all(f"[{re.escape(''.join(old))}]", new[0])
+        runs = "" if new[0] else "+"  # what is dropped may be dropped a run at a time
+        return column.str.replace_all(f"[{re.escape(''.join(old))}]{runs}", new[0])
     return column.str.replace_many(old, new)
 
 

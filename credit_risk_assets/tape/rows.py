@@ -14,7 +14,7 @@ from credit_risk_assets.tape.pseudonym import MARK, badly_marked, pseudonymise
 
 ROW_NUMBER = "_row_number"
 EARLIEST_DATE = date(1900, 1, 1)
-_BADLY_MARKED = "customer_id:badly_marked"
+BADLY_MARKED = "customer_id:badly_marked"
 CATEGORIES = tuple(column.name for column in contract.COLUMNS if column.values)
 
 
@@ -27,8 +27,8 @@ class Block:
 
 
 @dataclass(frozen=True)
-class _Rule:
-    """A rule that a row can break: `broken` is true on the rows that do."""
+class Rule:
+    """A rule that a row can break: `broken` is true on the rows that do, null or false on the others."""
 
     columns: tuple[str, ...]
     broken: pl.Expr
@@ -56,46 +56,47 @@ def parse_value(name: str, column: Column) -> pl.Expr:
 _TYPE_TEXT = {"date": "a date (yyyy-mm-dd)", "double": "a number", "int": "a whole number", "string": "text"}
 
 
-def _rules(today: date) -> list[_Rule]:
-    rules: list[_Rule] = []
+def row_rules(today: date) -> list[Rule]:
+    """Every rule of the contract, over columns parsed by `parse_value` with their text beside them as `NAME:text`."""
+    rules: list[Rule] = []
     for column in contract.COLUMNS:
         value, text = pl.col(column.name), pl.col(f"{column.name}:text")
         if column.required:
-            rules.append(_Rule((column.name,), text.is_null(), "a value"))
+            rules.append(Rule((column.name,), text.is_null(), "a value"))
         if column.type != "string":
-            rules.append(_Rule((column.name,), text.is_not_null() & value.is_null(), _TYPE_TEXT[column.type]))
+            rules.append(Rule((column.name,), text.is_not_null() & value.is_null(), _TYPE_TEXT[column.type]))
         if column.values:
             unknown = value.is_not_null() & ~value.is_in(list(column.values))
-            rules.append(_Rule((column.name,), unknown, f"one of {', '.join(column.values)}"))
+            rules.append(Rule((column.name,), unknown, f"one of {', '.join(column.values)}"))
         if column.minimum is not None:
             low = value <= column.minimum if column.above else value < column.minimum
             outside = low if column.maximum is None else low | (value > column.maximum)
-            rules.append(_Rule((column.name,), outside, column.range_text))
+            rules.append(Rule((column.name,), outside, column.range_text))
         if column.type == "date":
-            rules.append(_Rule((column.name,), value < EARLIEST_DATE, f"{EARLIEST_DATE} or later"))
+            rules.append(Rule((column.name,), value < EARLIEST_DATE, f"{EARLIEST_DATE} or later"))
     origination, as_of = pl.col("origination_date"), pl.col("as_of_date")
     profile = pl.col("payment_history_profile")
     return [
         *rules,
-        _Rule(("customer_id",), pl.col(_BADLY_MARKED), f"64 hexadecimal digits after {MARK}"),
-        _Rule(("origination_date", "as_of_date"), origination > as_of, "origination on or before as_of_date"),
-        _Rule(("as_of_date",), as_of > today, f"today ({today}, UTC) or earlier"),
-        _Rule(
+        Rule(("customer_id",), pl.col(BADLY_MARKED), f"64 hexadecimal digits after {MARK}"),
+        Rule(("origination_date", "as_of_date"), origination > as_of, "origination on or before as_of_date"),
+        Rule(("as_of_date",), as_of > today, f"today ({today}, UTC) or earlier"),
+        Rule(
             ("maturity_date", "origination_date"),
             pl.col("maturity_date") <= origination,
             "maturity after origination",
         ),
-        _Rule(
+        Rule(
             ("current_dpd", "loan_status"),
             (pl.col("loan_status") == "paid_off") & (pl.col("current_dpd") > 0),
             "0 days past due on a paid_off loan",
         ),
-        _Rule(
+        Rule(
             ("payment_history_profile",),
             ~profile.str.contains(f"^[{contract.PROFILE_CODES}]*$"),
             f"codes out of {contract.PROFILE_CODES}",
         ),
-        _Rule(
+        Rule(
             ("payment_history_profile",),
             profile.str.len_chars() > contract.PROFILE_MAX_MONTHS,
             f"at most {contract.PROFILE_MAX_MONTHS} months",
@@ -103,7 +104,9 @@ def _rules(today: date) -> list[_Rule]:
     ]
 
 
-def _reason(rule: _Rule, texts: dict[str, str | None]) -> str:
+def reason(rule: Rule, texts: dict[str, str | None]) -> str:
+    """Why a row of these values, as text, is rejected; the customer is not shown."""
+
     def shown(name: str) -> str:
         value = texts.get(name)
         if value is None:
@@ -129,7 +132,7 @@ def check_rows(
     extra = [name for name in texts.columns if name not in contract.BY_NAME and name != ROW_NUMBER]
     missing = [name for name in contract.NAMES if name not in texts.columns]
     texts = texts.with_columns([pl.lit(None, pl.String).alias(name) for name in missing])
-    badly = texts.select(badly_marked(pl.col("customer_id")).alias(_BADLY_MARKED)).to_series()
+    badly = texts.select(badly_marked(pl.col("customer_id")).alias(BADLY_MARKED)).to_series()
     texts = texts.with_columns(pseudonymise(texts["customer_id"], key).alias("customer_id"))
 
     frame = texts.select(
@@ -138,7 +141,7 @@ def check_rows(
         + [pl.col(name) for name in extra]
         + [badly, pl.col(ROW_NUMBER)]
     )
-    rules = _rules(today)
+    rules = row_rules(today)
     broken = frame.select([rule.broken.fill_null(False).alias(str(i)) for i, rule in enumerate(rules)])
     bad = broken.select(pl.any_horizontal(pl.all())).to_series()
     undecodable = undecodable or {}
@@ -151,7 +154,7 @@ def check_rows(
     for values, flags in zip(texts.filter(bad).iter_rows(named=True), broken.filter(bad).iter_rows(), strict=True):
         number = values[ROW_NUMBER]
         reasons = [f"{name} is not UTF-8 text: expected UTF-8" for name in undecodable.get(number, [])] + [
-            _reason(rules[i], values) for i, flag in enumerate(flags) if flag
+            reason(rules[i], values) for i, flag in enumerate(flags) if flag
         ]
         raw = json.dumps({name: values[name] for name in kept}, ensure_ascii=False)
         rejected.append((values["loan_id"], reasons, raw, number))

@@ -206,10 +206,10 @@ def _findings(lakehouse: Lakehouse, settings: Settings, today: date) -> list[Fin
     from credit_risk_assets.checks.bronze import bronze_findings
     from credit_risk_assets.checks.silver import silver_findings
     from credit_risk_assets.config.tables import LOAN_HISTORY, LOAN_TAPE, LOANS
-    from credit_risk_assets.credit.loan_states import loan_states, newest_rows
+    from credit_risk_assets.credit.loan_states import latest_states, loan_states
 
     lakehouse.overwrite(LOAN_HISTORY, loan_states(lakehouse.read(LOAN_TAPE), []))
-    lakehouse.overwrite(LOANS, newest_rows(lakehouse.read(LOAN_HISTORY), ["loan_id"]))
+    lakehouse.overwrite(LOANS, latest_states(lakehouse.read(LOAN_HISTORY)))
     return [*bronze_findings(lakehouse, settings, today), *silver_findings(lakehouse, settings)]
 
 

@@ -1,0 +1,1 @@
+"""The main job at scale, measured: seconds, memory and bytes of each stage, beside a peer and after a change file."""
