@@ -45,7 +45,7 @@ def land(
 
     settings = current_settings()
     settings.make_home()
-    known = known_contents(LakeLog(settings.lake))
+    known = known_contents(LakeLog.of(settings))
     refused = 0
     try:
         chosen = load_mapping(mapping) if mapping else None

@@ -155,6 +155,10 @@ def spark_session(settings: Settings) -> SparkSession:
     `EngineError`; so is an engine whose Java or JARs are missing.
     """
     engine = settings.spark.engine
+    if engine == "embedded" and settings.storage.lake:
+        from credit_risk_assets.resources.lake_store import store_of
+
+        store_of(settings).lend_to_engine()
     if engine in _sessions:
         return _sessions[engine]
     if _sessions:

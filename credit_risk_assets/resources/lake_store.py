@@ -1,0 +1,257 @@
+"""Where the Delta tables lie: a folder on this machine, or a prefix of an object store with the keys to it."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+
+from credit_risk_assets.config.settings import Settings, StorageSettings
+
+ENVIRONMENT_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
+
+
+class StorageError(RuntimeError):
+    """The lake's store refuses what it is asked for; the message is one line that names the setting."""
+
+
+class StorageUnreachableError(StorageError, ConnectionError):
+    """The lake's store does not answer; it may a little later."""
+
+
+READERS = 16
+"""Footers of an object store that are read at once: each is two requests, and most of their time is waiting."""
+
+
+@dataclass(frozen=True)
+class ParquetFile:
+    """A Parquet file below a table's folder: its path there, its bytes and its footer."""
+
+    path: str
+    size: int
+    footer: pq.FileMetaData
+
+
+@dataclass(frozen=True)
+class LakeStore:
+    """The place of a lake's tables, and how delta-rs, polars and the engine get at it.
+
+    `scratch` is a folder on this machine for the writer lock and for what a merge compares; of a lake on this
+    machine it is the lake's own.
+    """
+
+    root: str
+    scratch: Path
+    options: Mapping[str, str] | None = field(default=None, repr=False)
+    _handles: dict[str, DeltaTable] = field(default_factory=dict, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the tables are files on this machine."""
+        return "://" not in self.root
+
+    @property
+    def shown(self) -> str:
+        """The place as a message names it."""
+        return f"{self.scratch.name}/" if self.is_local else self.root
+
+    def path(self, name: str) -> str:
+        """Where the table of a name such as `gold/portfolio_kpis` lies."""
+        return f"{self.root}/{name}"
+
+    def scratch_of(self, path: str) -> Path:
+        """The folder on this machine that stands for a table's."""
+        return Path(path) if self.is_local else self.scratch / path.removeprefix(f"{self.root}/")
+
+    def open(self, path: str, version: int | None = None) -> DeltaTable | None:
+        """A handle of the table at a version, or at its newest; None where there is no table.
+
+        Raises `StorageError` where an object store refuses, or does not answer.
+        """
+        if self.is_local:
+            return DeltaTable(path, version=version) if DeltaTable.is_deltatable(path) else None
+        with self._errors_named():
+            try:
+                return DeltaTable(path, version=version, storage_options=self.stated())
+            except TableNotFoundError:
+                return None
+
+    def newest(self, path: str) -> DeltaTable | None:
+        """A handle of the table's newest version that later calls may move on, for reading at once.
+
+        On an object store it is remembered, so that asking again costs a look for later commits and not the whole
+        log.
+        """
+        if self.is_local:
+            return self.open(path)
+        with self._lock:
+            held = self._handles.get(path)
+            if held is None:
+                held = self.open(path)
+                if held is not None:
+                    self._handles[path] = held
+            else:
+                with self._errors_named():
+                    held.update_incremental()
+            return held
+
+    def parquet_files(self, path: str, folder: str) -> list[ParquetFile]:
+        """Every Parquet file in a folder below a table's, with its footer, by path."""
+        if self.is_local:
+            found = sorted((Path(path) / folder).rglob("*.parquet"))
+            return [
+                ParquetFile(file.relative_to(path).as_posix(), file.stat().st_size, pq.read_metadata(file))
+                for file in found
+            ]
+        with self._errors_named():
+            files = self.files(path)
+            listed = files.get_file_info(pafs.FileSelector(folder, recursive=True, allow_not_found=True))
+
+            def described(info: pafs.FileInfo) -> ParquetFile:
+                with files.open_input_file(info.path) as file:
+                    return ParquetFile(info.path, info.size, pq.read_metadata(file))
+
+            with ThreadPoolExecutor(READERS) as readers:
+                kept = [info for info in listed if info.is_file and info.path.endswith(".parquet")]
+                return sorted(readers.map(described, kept), key=lambda file: file.path)
+
+    def files(self, path: str) -> pafs.FileSystem:
+        """The folder of a table, wherever it is stored."""
+        return pafs.PyFileSystem(DeltaStorageHandler(path, self.stated()))
+
+    def missing(self, path: str, logged: list[str]) -> list[str]:
+        """Those of a table's files, as its log names them, that are not in its folder."""
+        paths = [unquote(name) for name in logged]
+        if self.is_local:
+            found = self.files(path).get_file_info(paths)
+            return [info.path for info in found if info.type == pafs.FileType.NotFound]
+        with self._errors_named():
+            # One listing of the table: asking for each file is a request each.
+            there = {info.path for info in self.files(path).get_file_info(pafs.FileSelector("", recursive=True))}
+        return [name for name in paths if name not in there]
+
+    def last_version(self, path: str) -> int | None:
+        """The newest committed version, by the names in the log folder alone; None where there is no table."""
+        if self.is_local:
+            try:
+                with os.scandir(f"{path}/_delta_log") as entries:
+                    return _newest_of(entry.name for entry in entries)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        with self._errors_named():
+            selector = pafs.FileSelector("_delta_log", allow_not_found=True)
+            return _newest_of(info.base_name for info in self.files(path).get_file_info(selector))
+
+    def lend_to_engine(self) -> None:
+        """Let the embedded engine, which takes its keys from the environment alone, find this process's ones."""
+        for name, value in (self.options or {}).items():
+            if name.upper().startswith(ENVIRONMENT_PREFIXES):
+                os.environ[name.upper()] = value
+        if "AWS_ACCESS_KEY_ID" in (self.options or {}) and "AWS_SESSION_TOKEN" not in (self.options or {}):
+            os.environ.pop("AWS_SESSION_TOKEN", None)  # one that came with other keys
+
+    def stated(self) -> dict[str, str] | None:
+        """The options in the form that delta-rs takes; None on this machine."""
+        return None if self.options is None else dict(self.options)
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            named = self.named(error)
+            if named is None:
+                raise
+            raise named from None
+
+    def named(self, error: BaseException) -> StorageError | None:
+        """The error of an object store in one line that names the setting; None for any other error."""
+        if self.is_local:
+            return None
+        text = re.sub(r"\x1b\[\d+m|\s+", " ", str(error))
+        bucket = self.root.partition("://")[2].partition("/")[0]
+        shown = f"storage.lake {self.root}"
+        if "NoSuchBucket" in text or "bucket does not exist" in text:
+            return StorageError(
+                f"{shown}: no bucket {bucket}: expected one that exists; make it, or mend CREDIT_RISK__STORAGE__LAKE"
+            )
+        if re.search(r"\b(401|403)\b|AccessDenied|InvalidAccessKey|SignatureDoesNotMatch|necessary privileges", text):
+            return StorageError(
+                f"{shown}: the store refuses these keys: expected ones that may list, read, write and delete there; "
+                "mend CREDIT_RISK__STORAGE__ACCESS_KEY and __SECRET_KEY, or the bucket's policy"
+            )
+        if re.search(r"redential", text) and not re.search(r"error sending request for .*\bs3", text):
+            return StorageError(
+                f"{shown}: no keys found: expected CREDIT_RISK__STORAGE__ACCESS_KEY and __SECRET_KEY, or those of the "
+                "environment or the machine's role"
+            )
+        if re.search(r"error sending request|HTTP error|[Cc]onnect|dns error|timed out|\b50[0234]\b", text):
+            endpoint = (self.options or {}).get("AWS_ENDPOINT") or "the store"
+            return StorageUnreachableError(
+                f"{shown}: {endpoint} does not answer: expected an object store there; mend "
+                "CREDIT_RISK__STORAGE__ENDPOINT, or start it"
+            )
+        return None
+
+
+def _newest_of(names: Iterator[str]) -> int | None:
+    newest: int | None = None
+    for name in names:
+        if name[:20].isdigit() and name.endswith((".json", ".parquet")):
+            version = int(name[:20])
+            newest = version if newest is None else max(newest, version)
+    return newest
+
+
+_stores: dict[tuple[str, Path, tuple[tuple[str, str], ...]], LakeStore] = {}
+
+
+def store_at(folder: Path | str) -> LakeStore:
+    """The store of a lake on this machine."""
+    return LakeStore(str(folder), Path(folder))
+
+
+def store_of(settings: Settings) -> LakeStore:
+    """The store that the settings name; one a process, so that what it remembers is shared."""
+    storage = settings.storage
+    if not storage.lake:
+        return store_at(settings.lake)
+    root, options = storage.lake.rstrip("/"), object_store_options(storage)
+    key = (root, settings.lake, tuple(sorted(options.items())))
+    return _stores.setdefault(key, LakeStore(root, settings.lake, options))
+
+
+def object_store_options(storage: StorageSettings) -> dict[str, str]:
+    """What delta-rs, polars and the embedded engine are told: the settings by the names of the AWS tools.
+
+    What is left empty is taken from the environment or the machine's role.
+    """
+    options: dict[str, str] = {}
+    if storage.is_s3:
+        wanted = {
+            "AWS_ENDPOINT": storage.endpoint,
+            "AWS_REGION": storage.region,
+            "AWS_ACCESS_KEY_ID": storage.access_key.get_secret_value(),
+            "AWS_SECRET_ACCESS_KEY": storage.secret_key.get_secret_value(),
+            "AWS_ALLOW_HTTP": "true" if storage.allow_http else "",
+            "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false" if storage.path_style else "true",
+            # A commit is put only where nobody else has put the same version.
+            "AWS_CONDITIONAL_PUT": "etag",
+        }
+        options = {name: value for name, value in wanted.items() if value}
+    return options | {name: value.get_secret_value() for name, value in storage.options.items()}
