@@ -273,6 +273,13 @@ def main() -> NoReturn:
     except SettingsError as error:
         errors.print(f"error {error}", markup=False)
         code = 1
+    except RuntimeError as error:
+        from credit_risk_assets.resources.lake_store import StorageError
+
+        if not isinstance(error, StorageError):
+            raise
+        errors.print(f"error {error}", markup=False)
+        code = 1
     except SystemExit as ended:
         code = ended.code
     # Taking the engine and its libraries apart in order takes seconds and changes nothing any more.

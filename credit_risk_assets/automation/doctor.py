@@ -33,6 +33,8 @@ def diagnose(settings: Settings) -> Iterator[Diagnosis]:
     yield _home(settings)
     yield _disk(settings)
     yield _key(settings)
+    if settings.storage.lake:
+        yield _storage(settings)
     for name, host, port in (
         ("Dagster UI", settings.dagster.host, settings.dagster.port),
         ("dashboard", settings.dashboard.host, settings.dashboard.port),
@@ -72,6 +74,16 @@ def _disk(settings: Settings) -> Diagnosis:
     enough = free >= MINIMUM_FREE_BYTES
     advice = "" if enough else f": expected {MINIMUM_FREE_BYTES / 2**30:.0f} GiB; free some or set CREDIT_RISK_HOME"
     return Diagnosis(enough, f"disk {free / 2**30:.1f} GiB free under {folder}{advice}")
+
+
+def _storage(settings: Settings) -> Diagnosis:
+    from credit_risk_assets.resources.lake_store import StorageError, store_of
+
+    try:
+        store_of(settings).probe()
+    except StorageError as error:
+        return Diagnosis(False, str(error))
+    return Diagnosis(True, f"storage {settings.storage.lake}: reachable, writable, and no writer overwrites another")
 
 
 def _key(settings: Settings) -> Diagnosis:

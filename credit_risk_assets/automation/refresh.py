@@ -16,7 +16,7 @@ from credit_risk_assets.automation.failures import step_reason
 from credit_risk_assets.automation.jobs import MODEL_KEY
 from credit_risk_assets.automation.progress import StepTimes, progress_logger
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
+from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS, TABLES
 from credit_risk_assets.resources.companion import Companion, enough_cores
 from credit_risk_assets.resources.instance import open_instance
 from credit_risk_assets.resources.lake_log import LakeLog
@@ -62,6 +62,7 @@ def _trains(settings: Settings, stale: Sequence[str]) -> bool:
 def _announced(settings: Settings, say: Callable[[str], None]) -> list[str]:
     """Say what is stale, or that nothing is; return it."""
     lake = LakeLog.of(settings)
+    lake.store.look_at(lake.path(table) for table in TABLES)
     stale = stale_tables(lake, settings)
     if not stale:
         empty = not lake.exists(PORTFOLIO_KPIS)

@@ -89,7 +89,7 @@ class LakeLog:
         if delta is None:
             return None
         for limit in (RECENT_COMMITS, None):
-            for entry in delta.history(limit):
+            for entry in self.store.history(self.path(table), delta, limit):
                 if entry["operation"] not in SAME_ROWS:
                     return int(entry["version"])
         return delta.version()
@@ -103,7 +103,7 @@ class LakeLog:
                 str(entry["operation"]),
                 {name: value for name, value in (entry.get("operationMetrics") or {}).items() if value is not None},
             )
-            for entry in self._delta(table).history()
+            for entry in self.store.history(self.path(table), self._delta(table))
         ]
 
     def size_bytes(self, table: Table) -> tuple[int, int]:
@@ -137,11 +137,11 @@ class LakeLog:
     def inputs(self, table: Table) -> dict[str, Any] | None:
         """What the table's rows were last computed from, as its last write was told."""
         found = self._found(table)
-        return None if found is None else _stated_inputs(found)
+        return None if found is None else self._stated_inputs(table, found)
 
     def inputs_at(self, table: Table, version: int) -> dict[str, Any] | None:
         """What the rows of an earlier version were computed from."""
-        return _stated_inputs(self.at(table, version))
+        return self._stated_inputs(table, self.at(table, version))
 
     def rows(self, table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:
         """The rows of a small table, by delta-rs; none where the table is missing."""
@@ -151,6 +151,14 @@ class LakeLog:
     def rows_at(self, table: Table, columns: Sequence[str], version: int) -> list[dict[str, Any]]:
         """The rows of an earlier version of a small table."""
         return _rows(self.at(table, version), columns)
+
+    def _stated_inputs(self, table: Table, delta: DeltaTable) -> dict[str, Any] | None:
+        for entry in self.store.history(self.path(table), delta, RECENT_COMMITS):
+            if entry.get("userMetadata"):
+                stated = json.loads(entry["userMetadata"])
+                if INPUTS_KEY in stated:
+                    return dict(stated[INPUTS_KEY])
+        return None
 
 
 def type_name(kind: Any) -> str:
@@ -163,12 +171,3 @@ def type_name(kind: Any) -> str:
 def _rows(delta: DeltaTable, columns: Sequence[str]) -> list[dict[str, Any]]:
     # Not `to_pyarrow_table`: its threads abort a process that ends soon after.
     return pa.RecordBatchReader.from_stream(delta.scan(columns=list(columns))).read_all().to_pylist()
-
-
-def _stated_inputs(delta: DeltaTable) -> dict[str, Any] | None:
-    for entry in delta.history(RECENT_COMMITS):
-        if entry.get("userMetadata"):
-            stated = json.loads(entry["userMetadata"])
-            if INPUTS_KEY in stated:
-                return dict(stated[INPUTS_KEY])
-    return None

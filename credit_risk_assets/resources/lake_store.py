@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
+from uuid import uuid4
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 
@@ -31,8 +36,21 @@ class StorageUnreachableError(StorageError, ConnectionError):
     """The lake's store does not answer; it may a little later."""
 
 
+FRESH_SECONDS = 2.0
+"""For how long a table of an object store that was looked at is taken for its newest version."""
+KEPT_HISTORIES = 4
 READERS = 16
 """Footers of an object store that are read at once: each is two requests, and most of their time is waiting."""
+
+
+@dataclass
+class _Seen:
+    """What was last read of a table on an object store, and when."""
+
+    table: DeltaTable | None = None
+    at: float = -math.inf
+    histories: dict[tuple[int, int | None], list[dict[str, Any]]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True)
@@ -55,8 +73,7 @@ class LakeStore:
     root: str
     scratch: Path
     options: Mapping[str, str] | None = field(default=None, repr=False)
-    _handles: dict[str, DeltaTable] = field(default_factory=dict, repr=False, compare=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    _seen: dict[str, _Seen] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -92,21 +109,49 @@ class LakeStore:
     def newest(self, path: str) -> DeltaTable | None:
         """A handle of the table's newest version that later calls may move on, for reading at once.
 
-        On an object store it is remembered, so that asking again costs a look for later commits and not the whole
-        log.
+        On an object store it is remembered: asking again looks for later commits and reads no log twice, and what
+        was looked at a moment ago is not looked at again, unless `look_again` says so.
         """
         if self.is_local:
             return self.open(path)
-        with self._lock:
-            held = self._handles.get(path)
-            if held is None:
-                held = self.open(path)
-                if held is not None:
-                    self._handles[path] = held
-            else:
+        seen = self._seen_at(path)
+        with seen.lock:
+            if seen.table is None:
+                seen.table = self.open(path)
+            elif time.monotonic() - seen.at > FRESH_SECONDS:
                 with self._errors_named():
-                    held.update_incremental()
-            return held
+                    seen.table.update_incremental()
+            else:
+                return seen.table
+            seen.at = time.monotonic()
+            return seen.table
+
+    def look_again(self, path: str) -> None:
+        """Let the next `newest` of a table ask the store: it was written, or is about to be."""
+        if not self.is_local:
+            self._seen_at(path).at = -math.inf
+
+    def look_at(self, paths: Iterable[str]) -> None:
+        """Open tables that are about to be asked for one after another, all at once where each is a wait."""
+        if not self.is_local:
+            with ThreadPoolExecutor(READERS) as readers:
+                list(readers.map(self.newest, paths))
+
+    def history(self, path: str, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
+        """The commits of a handle's version, newest first; on an object store read once a version."""
+        if self.is_local:
+            return table.history(limit)
+        known, key = self._seen_at(path).histories, (table.version(), limit)
+        if key not in known:
+            with self._errors_named():
+                found = table.history(limit)
+            for old in list(known)[: -KEPT_HISTORIES + 1]:
+                del known[old]
+            known[key] = found
+        return known[key]
+
+    def _seen_at(self, path: str) -> _Seen:
+        return self._seen.setdefault(path, _Seen())
 
     def parquet_files(self, path: str, folder: str) -> list[ParquetFile]:
         """Every Parquet file in a folder below a table's, with its footer, by path."""
@@ -154,6 +199,32 @@ class LakeStore:
         with self._errors_named():
             selector = pafs.FileSelector("_delta_log", allow_not_found=True)
             return _newest_of(info.base_name for info in self.files(path).get_file_info(selector))
+
+    def probe(self) -> None:
+        """Write, read and delete a small table beside the lake's, with two writers that start from the same version.
+
+        Raises `StorageError` where any of it is refused, or the second writer's commit replaces the first one's.
+        """
+        if self.is_local:
+            return
+        path, rows = self.path(f".probe-{uuid4().hex}"), pa.table({"probe": [1]})
+        with self._errors_named():
+            write_deltalake(path, rows, storage_options=self.stated())
+            try:
+                writers = [DeltaTable(path, storage_options=self.stated()) for _ in range(2)]
+                for writer in writers:
+                    write_deltalake(writer, rows, mode="append")
+                found = DeltaTable(path, storage_options=self.stated()).version()
+            finally:
+                files = self.files(path)
+                for info in files.get_file_info(pafs.FileSelector("", recursive=True)):
+                    if info.is_file:
+                        files.delete_file(info.path)
+        if found != len(writers):
+            raise StorageError(
+                f"storage.lake {self.root}: of two commits at once one was lost: expected a store that puts an object "
+                "only where none is (If-None-Match); use one that does"
+            )
 
     def lend_to_engine(self) -> None:
         """Let the embedded engine, which takes its keys from the environment alone, find this process's ones."""

@@ -54,10 +54,12 @@ class Lakehouse(LakeLog):
         self._library.write(
             self.path(table), frame, mode="append", partition_by=table.partition_by, key=key, metadata=_stated(inputs)
         )
+        self.store.look_again(self.path(table))
         return Commit(self._delta(table).version())
 
     def _holds(self, table: Table, key: IdempotenceKey) -> bool:
         """Whether the table knows the commit of a key, or a later one of the same application."""
+        self.store.look_again(self.path(table))
         known = self.sequence(table, key.application)
         return known is not None and known >= key.sequence
 
@@ -76,6 +78,7 @@ class Lakehouse(LakeLog):
             key=None,
             metadata=_stated(inputs),
         )
+        self.store.look_again(self.path(table))
         return Commit(self._delta(table).version())
 
     def merge(
@@ -92,6 +95,7 @@ class Lakehouse(LakeLog):
             return Commit(self._delta(table).version(), skipped=True), MergeCounts()
         frame = self._guarded(table, frame)
         counts = self._library.merge(self.path(table), frame, on=on, key=key)
+        self.store.look_again(self.path(table))
         if key and self.sequence(table, key.application) != key.sequence:
             # A merge that finds nothing to do commits nothing; that it was done must be known all the same.
             self._library.write(
@@ -102,6 +106,7 @@ class Lakehouse(LakeLog):
                 key=key,
                 metadata=None,
             )
+            self.store.look_again(self.path(table))
         return Commit(self._delta(table).version()), counts
 
     def ensure(self, table: Table, schema: StructType) -> None:

@@ -139,6 +139,7 @@ def _restore(lake: LakeLog, table: Table, version: int | None) -> Restored:
     if version is None:
         forgotten = [Transaction(name, NEVER) for name in sorted(_applications_since(files, delta, -1))]
         delta.delete(commit_properties=CommitProperties(app_transactions=forgotten))
+        lake.store.look_again(lake.path(table))
         return Restored(table, None, _opened(lake, table).version())
     if version != delta.version():
         then = lake.at(table, version)
@@ -153,6 +154,7 @@ def _restore(lake: LakeLog, table: Table, version: int | None) -> Restored:
                 app_transactions=memory, custom_metadata={"userMetadata": json.dumps(stated)}
             ),
         )
+    lake.store.look_again(lake.path(table))
     return Restored(table, version, _opened(lake, table).version())
 
 
