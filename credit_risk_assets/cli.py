@@ -240,11 +240,11 @@ def up(
 
 @app.command()
 def jvm() -> None:
-    """Resolve Delta's JARs once, for the engines that need Java."""
+    """Resolve Delta's JARs once, for the engines that need Java; S3's too where the lake lies there."""
     from credit_risk_assets.resources.spark import EngineError, resolve_jars
 
     try:
-        jars = resolve_jars()
+        jars = resolve_jars(s3=current_settings().storage.is_s3)
     except EngineError as error:
         raise fail(str(error)) from None
     console.print(f"{len(jars)} JARs in {jars[0].parent}", markup=False)
