@@ -20,7 +20,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql import DataFrame
 
-from credit_risk_assets.resources.commits import CommitLibrary, IdempotenceKey, MergeCounts, arrow_fields
+from credit_risk_assets.resources.commits import NEVER, CommitLibrary, IdempotenceKey, MergeCounts, arrow_fields
 from credit_risk_assets.resources.lake_log import LakehouseError
 from credit_risk_assets.resources.lake_store import ParquetFile
 
@@ -46,9 +46,13 @@ class DeltaRsLibrary(CommitLibrary):
         """Append the frame or replace the table's rows by it, in one commit."""
         fields = [f.with_nullable(True) for f in arrow_fields(frame.schema)]
         schema = Schema.from_arrow(pa.schema(fields))
+        # Opened before the files are written: what another machine commits meanwhile is a conflict where its key is
+        # the same, and no row lands twice.
+        table = self._store.open(path)
+        if table is not None and key and (table.transaction_version(key.application) or NEVER) >= key.sequence:
+            return
         actions = self._written_files(path, frame, partition_by)
         properties = _properties(key, metadata)
-        table = self._store.open(path)
         if table is None:
             create_table_with_add_actions(
                 path,

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ FRESH_SECONDS = 2.0
 """For how long a table of an object store that was looked at is taken for its newest version."""
 KEPT_HISTORIES = 4
 READERS = 16
-"""Footers of an object store that are read at once: each is two requests, and most of their time is waiting."""
+"""Tables of an object store that are looked at at once: most of the time is waiting."""
 
 
 @dataclass
@@ -156,22 +156,19 @@ class LakeStore:
     def parquet_files(self, path: str, folder: str) -> list[ParquetFile]:
         """Every Parquet file in a folder below a table's, with its footer, by path."""
         if self.is_local:
-            found = sorted((Path(path) / folder).rglob("*.parquet"))
             return [
                 ParquetFile(file.relative_to(path).as_posix(), file.stat().st_size, pq.read_metadata(file))
-                for file in found
+                for file in sorted((Path(path) / folder).rglob("*.parquet"))
             ]
         with self._errors_named():
             files = self.files(path)
             listed = files.get_file_info(pafs.FileSelector(folder, recursive=True, allow_not_found=True))
 
-            def described(info: pafs.FileInfo) -> ParquetFile:
+            found = []
+            for info in (info for info in listed if info.is_file and info.path.endswith(".parquet")):
                 with files.open_input_file(info.path) as file:
-                    return ParquetFile(info.path, info.size, pq.read_metadata(file))
-
-            with ThreadPoolExecutor(READERS) as readers:
-                kept = [info for info in listed if info.is_file and info.path.endswith(".parquet")]
-                return sorted(readers.map(described, kept), key=lambda file: file.path)
+                    found.append(ParquetFile(info.path, info.size, pq.read_metadata(file)))
+            return sorted(found, key=lambda file: file.path)
 
     def files(self, path: str) -> pafs.FileSystem:
         """The folder of a table, wherever it is stored."""
@@ -188,17 +185,18 @@ class LakeStore:
             there = {info.path for info in self.files(path).get_file_info(pafs.FileSelector("", recursive=True))}
         return [name for name in paths if name not in there]
 
-    def last_version(self, path: str) -> int | None:
-        """The newest committed version, by the names in the log folder alone; None where there is no table."""
+    def last_versions(self, names: Sequence[str]) -> dict[str, int]:
+        """The newest committed version of those of the tables that exist, by name.
+
+        On this machine the names in the log folders tell it, so that asking every few seconds costs next to nothing.
+        """
+        paths = [self.path(name) for name in names]
         if self.is_local:
-            try:
-                with os.scandir(f"{path}/_delta_log") as entries:
-                    return _newest_of(entry.name for entry in entries)
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-        with self._errors_named():
-            selector = pafs.FileSelector("_delta_log", allow_not_found=True)
-            return _newest_of(info.base_name for info in self.files(path).get_file_info(selector))
+            found = [_logged_version(path) for path in paths]
+        else:
+            self.look_at(paths)
+            found = [None if table is None else table.version() for table in map(self.newest, paths)]
+        return {name: version for name, version in zip(names, found, strict=True) if version is not None}
 
     def probe(self) -> None:
         """Write, read and delete a small table beside the lake's, with two writers that start from the same version.
@@ -280,12 +278,17 @@ class LakeStore:
         return None
 
 
-def _newest_of(names: Iterator[str]) -> int | None:
+def _logged_version(path: str) -> int | None:
     newest: int | None = None
-    for name in names:
-        if name[:20].isdigit() and name.endswith((".json", ".parquet")):
-            version = int(name[:20])
-            newest = version if newest is None else max(newest, version)
+    try:
+        with os.scandir(f"{path}/_delta_log") as entries:
+            for entry in entries:
+                name = entry.name
+                if name[:20].isdigit() and name.endswith((".json", ".parquet")):
+                    version = int(name[:20])
+                    newest = version if newest is None else max(newest, version)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     return newest
 
 

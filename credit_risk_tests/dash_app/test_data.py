@@ -95,13 +95,11 @@ def test_a_frame_is_read_once_per_version(snapshot: Snapshot) -> None:
 
 
 def test_a_checkpoint_alone_still_tells_the_version(tmp_path: Path) -> None:
-    log = tmp_path / "_delta_log"
-    log.mkdir()
+    log = tmp_path / "gold" / "x" / "_delta_log"
+    log.mkdir(parents=True)
     (log / f"{7:020d}.checkpoint.parquet").touch()
     (log / "_last_checkpoint").touch()
-    store = store_at(tmp_path)
-    assert store.last_version(store.root) == 7
-    assert store.last_version(store.path("nothing")) is None
+    assert store_at(tmp_path).last_versions(["gold/x", "gold/nothing"]) == {"gold/x": 7}
 
 
 def test_a_broken_table_is_one_line_that_names_it(tmp_path: Path) -> None:

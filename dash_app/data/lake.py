@@ -8,7 +8,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,15 +94,13 @@ class Lake:
         """The newest version of every table that exists, by path such as `gold/portfolio_cube`."""
         store = self.store
         if store.is_local:
-            return _those({table.path: store.last_version(store.path(table.path)) for table in TABLES})
+            return store.last_versions([table.path for table in TABLES])
         looked = self._looked
         with looked.lock:
             if time.monotonic() >= looked.again_at:
                 looked.trouble = ""
                 try:
-                    with ThreadPoolExecutor(len(TABLES)) as readers:
-                        found = list(readers.map(lambda table: store.last_version(store.path(table.path)), TABLES))
-                    looked.versions = _those({t.path: version for t, version in zip(TABLES, found, strict=True)})
+                    looked.versions = store.last_versions([table.path for table in TABLES])
                 except StorageError as error:  # what was seen last is shown on; what is not in memory says why
                     looked.trouble = str(error)
                     log.warning("%s", error)
@@ -129,10 +126,6 @@ class Lake:
             everything = Snapshot(self.seen_by(UNSTATED), found)
             threading.Thread(target=moving.move_to, args=(everything,), name="prepare tables", daemon=True).start()
         return Snapshot(self, moving.shown)
-
-
-def _those(found: Mapping[str, int | None]) -> dict[str, int]:
-    return {path: version for path, version in found.items() if version is not None}
 
 
 class _Looked:
