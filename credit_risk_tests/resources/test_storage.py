@@ -258,7 +258,8 @@ def test_a_new_version_is_seen_and_a_store_that_is_gone_is_named(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running_store() as passing:
-        settings = make_settings(tmp_path / "home", storage=passing.storage(f"s3://{passing.bucket()}/x"))
+        storage = {**passing.storage(f"s3://{passing.bucket()}/x"), "options": {"max_retries": "0"}}
+        settings = make_settings(tmp_path / "home", storage=storage)
         lake = Lake(store_of(settings))
         monkeypatch.setattr("dash_app.data.lake.LOOK_SECONDS", 0.0)
         monkeypatch.setattr("credit_risk_assets.resources.lake_store.FRESH_SECONDS", 0.0)
@@ -289,14 +290,11 @@ def command(home: Path, environment: dict[str, str], *arguments: str) -> subproc
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"ENDPOINT": "http://127.0.0.1:9"}, "http://127.0.0.1:9 does not answer"),
+        ({"ENDPOINT": "http://127.0.0.1:9", "OPTIONS": '{"max_retries": "0"}'}, "http://127.0.0.1:9 does not answer"),
         ({"LAKE": "s3://no-such-bucket/x"}, "no bucket no-such-bucket"),
-        ({"LAKE": "ftp://x/y"}, "setting storage.lake"),
-        ({"ALLOW_HTTP": "false"}, "allow_http"),
-        ({"SECRET_KEY": ""}, "access_key and secret_key belong together"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(
+def test_a_store_that_is_not_there_is_one_line_that_names_it(
     store: ObjectStore, tmp_path: Path, wrong: dict[str, str], named: str
 ) -> None:
     environment = store.environment(f"s3://{store.bucket()}/x")
@@ -308,6 +306,26 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     assert named in lines[0]
     assert "storage" in lines[0].lower()
     assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"lake": "ftp://x/y"}, "setting storage.lake"),
+        ({"allow_http": False}, "allow_http"),
+        ({"secret_key": ""}, "access_key and secret_key belong together"),
+        ({"endpoint": "127.0.0.1:9000"}, "setting storage.endpoint"),
+        ({"bucket": "x"}, "setting storage.bucket: no such setting"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(
+    store: ObjectStore, tmp_path: Path, wrong: dict[str, object], named: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(home=tmp_path, storage={**store.storage("s3://b/p"), **wrong})
+    assert named in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert SECRET not in str(refused.value)
 
 
 def test_keys_that_the_store_refuses_are_named_and_not_shown(store: ObjectStore, remote: Settings) -> None:

@@ -227,7 +227,10 @@ class Snapshot:
         Filters and columns are pushed down to its files.
         """
         try:
-            frame = pl.scan_delta(self._open(table))
+            # polars takes the number of retries as a number, the store's other readers take it as text
+            retries = (self.lake.store.options or {}).get("max_retries")
+            more: Any = {"max_retries": int(retries)} if retries else None
+            frame = pl.scan_delta(self._open(table), storage_options=more)
             hidden = self._hidden(table)
             return frame.drop(hidden) if hidden else frame
         except LakeError:
