@@ -47,7 +47,7 @@ def land(
 
     settings = current_settings()
     settings.make_home()
-    known = known_contents(LakeLog(settings.lake))
+    known = known_contents(LakeLog.of(settings))
     refused = 0
     try:
         chosen = load_mapping(mapping) if mapping else None
@@ -242,11 +242,11 @@ def up(
 
 @app.command()
 def jvm() -> None:
-    """Resolve Delta's JARs once, for the engines that need Java."""
+    """Resolve Delta's JARs once, for the engines that need Java; S3's too where the lake lies there."""
     from credit_risk_assets.resources.spark import EngineError, resolve_jars
 
     try:
-        jars = resolve_jars()
+        jars = resolve_jars(s3=current_settings().storage.is_s3)
     except EngineError as error:
         raise fail(str(error)) from None
     console.print(f"{len(jars)} JARs in {jars[0].parent}", markup=False)
@@ -278,6 +278,13 @@ def main() -> NoReturn:
         app()
         code: int | str | None = 0
     except SettingsError as error:
+        errors.print(f"error {error}", markup=False)
+        code = 1
+    except RuntimeError as error:
+        from credit_risk_assets.resources.lake_store import StorageError
+
+        if not isinstance(error, StorageError):
+            raise
         errors.print(f"error {error}", markup=False)
         code = 1
     except SystemExit as ended:

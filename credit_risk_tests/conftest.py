@@ -12,7 +12,6 @@ import dagster as dg
 import polars as pl
 import pytest
 from click.testing import Result
-from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
@@ -155,7 +154,7 @@ def failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
 
 def table_rows(platform: Platform, table: Table) -> pl.DataFrame:
     """A table as any Delta reader sees it."""
-    return pl.DataFrame(DeltaTable(str(platform.settings.lake / table.path)).scan())
+    return pl.DataFrame(platform.lake_log.newest(table).scan())
 
 
 def table_versions(platform: Platform) -> dict[str, int | None]:

@@ -91,7 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"{settings.dashboard_folder}: cannot be written ({error.strerror or error})", file=sys.stderr)
         return 1
-    print(f"Dashboard: http://{dashboard.host}:{dashboard.port} (lake: {settings.lake})", flush=True)
+    print(
+        f"Dashboard: http://{dashboard.host}:{dashboard.port} (lake: {settings.storage.lake or settings.lake})",
+        flush=True,
+    )
     if hint:
         print(hint, flush=True)
     Server(settings).run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dash import Dash, register_page
 
 from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.resources.lake_store import store_of
 from dash_app import logs, refresh, routes
 from dash_app.components.shell import shell
 from dash_app.data.lake import Lake
@@ -54,7 +55,7 @@ def create_app(settings: Settings) -> Dash:
         serve_locally=True,
     )
     app.index_string = INDEX.replace("PREFIX", app.config.requests_pathname_prefix)
-    server.extensions[EXTENSION] = Services(settings, Lake(settings.lake, settings.home / "cache", prepare))
+    server.extensions[EXTENSION] = Services(settings, Lake(store_of(settings), settings.home / "cache", prepare))
     logs.install(app)
     registry, limiter = registry_of(server), secure(app)
     for place, module in enumerate(PAGES):

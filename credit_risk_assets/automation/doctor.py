@@ -34,6 +34,8 @@ def diagnose(settings: Settings) -> Iterator[Diagnosis]:
     yield _disk(settings)
     yield _key(settings)
     yield from _databases(settings)
+    if settings.storage.lake:
+        yield _storage(settings)
     for name, host, port in (
         ("Dagster UI", settings.dagster.host, settings.dagster.port),
         ("dashboard", settings.dashboard.host, settings.dashboard.port),
@@ -84,6 +86,16 @@ def _databases(settings: Settings) -> Iterator[Diagnosis]:
     for database in [*databases(settings), *([own] if own else [])]:
         problem = problem_of(database)
         yield Diagnosis(not problem, problem or f"{database.use}: {database.place} answers")
+
+
+def _storage(settings: Settings) -> Diagnosis:
+    from credit_risk_assets.resources.lake_store import StorageError, store_of
+
+    try:
+        store_of(settings).probe()
+    except StorageError as error:
+        return Diagnosis(False, str(error))
+    return Diagnosis(True, f"storage {settings.storage.lake}: reachable, writable, and no writer overwrites another")
 
 
 def _key(settings: Settings) -> Diagnosis:

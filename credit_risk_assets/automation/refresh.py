@@ -16,7 +16,7 @@ from credit_risk_assets.automation.failures import step_reason
 from credit_risk_assets.automation.jobs import MODEL_KEY
 from credit_risk_assets.automation.progress import StepTimes, progress_logger
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS
+from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS, TABLES
 from credit_risk_assets.resources.companion import Companion, enough_cores
 from credit_risk_assets.resources.database import require_databases
 from credit_risk_assets.resources.instance import open_instance
@@ -67,7 +67,8 @@ def _trains(settings: Settings, stale: Sequence[str]) -> bool:
 
 def _announced(settings: Settings, say: Callable[[str], None]) -> list[str]:
     """Say what is stale, or that nothing is; return it."""
-    lake = LakeLog(settings.lake)
+    lake = LakeLog.of(settings)
+    lake.store.look_at(lake.path(table) for table in TABLES)
     stale = stale_tables(lake, settings)
     if not stale:
         empty = not lake.exists(PORTFOLIO_KPIS)
@@ -115,7 +116,7 @@ def _run(settings: Settings, platform: Platform, select: str | None, console: Co
 
         result = execute(job, selected)
         checks = list(result.get_asset_check_evaluations())
-        if select is None and refused_in(checks) and stale_scores(LakeLog(settings.lake)):
+        if select is None and refused_in(checks) and stale_scores(LakeLog.of(settings)):
             say("the new version stays challenger: the champion in force scores the loans")
             checks += execute(defs.resolve_job_def("refresh_gold"), None).get_asset_check_evaluations()
     errors = [c for c in checks if not c.passed and c.severity == dg.AssetCheckSeverity.ERROR]
@@ -192,7 +193,7 @@ def _print_kpis(settings: Settings, console: Console) -> None:
         "expected loss": ("expected_loss", "{:,.0f}".format),
     }
     names = ["as_of_date", *[name for name, _ in lines.values()]]
-    rows = sorted(LakeLog(settings.lake).rows(PORTFOLIO_KPIS, names), key=lambda row: row["as_of_date"])[-4:]
+    rows = sorted(LakeLog.of(settings).rows(PORTFOLIO_KPIS, names), key=lambda row: row["as_of_date"])[-4:]
     if not rows:
         return
     grid = Grid("key figures", *[str(row["as_of_date"]) for row in rows], box=None, header_style="bold")
@@ -205,7 +206,7 @@ def _print_kpis(settings: Settings, console: Console) -> None:
 
 
 def _print_model(settings: Settings, console: Console) -> None:
-    rows = LakeLog(settings.lake).rows(
+    rows = LakeLog.of(settings).rows(
         MODEL_PERFORMANCE, ["model_version", "data_set", "metric", "value", "lower", "upper", "computed_at"]
     )
     if not rows:
@@ -214,7 +215,7 @@ def _print_model(settings: Settings, console: Console) -> None:
     tested = [r for r in rows if r["model_version"] == newest and r["data_set"].startswith("out_of")]
     if not tested:
         return
-    champion = champion_of(decisions(LakeLog(settings.lake)))
+    champion = champion_of(decisions(LakeLog.of(settings)))
     role = "champion" if champion == newest else f"challenger of version {champion}" if champion else "no champion"
     console.print(f"\n[bold]model[/bold] credit_default version {newest} ({role}), {tested[0]['data_set']}")
     found = {row["metric"]: row for row in tested}

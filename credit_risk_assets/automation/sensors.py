@@ -38,7 +38,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         description="Starts the main job when a complete file with new content lies in the landing folder.",
     )
     def landing_folder(_: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        files = waiting_files(settings, known_contents(LakeLog(settings.lake)))
+        files = waiting_files(settings, known_contents(LakeLog.of(settings)))
         busy = being_written([file.path for file in files])
         ready = [file for file in files if file.path not in busy]
         if not ready:
@@ -88,7 +88,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         ),
     )
     def model_performance(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        lake = LakeLog(settings.lake)
+        lake = LakeLog.of(settings)
         seen = json.loads(context.cursor) if context.cursor else {}
         now = {"performance": lake.version(MODEL_PERFORMANCE), "results": lake.version(QUALITY_RESULTS)}
         if now == {name: seen.get(name) for name in now}:
@@ -121,7 +121,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         description="Scores the loans again where the gate stopped a run before it could, or a champion was changed.",
     )
     def stale_scores_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        lake = LakeLog(settings.lake)
+        lake = LakeLog.of(settings)
         left = stale_scores(lake)
         if not left:
             return dg.SkipReason("every score is of the present loans and champion")

@@ -23,7 +23,7 @@ def list_versions() -> None:
     from credit_risk_assets.resources.registry import overview
 
     current_settings()
-    rows = overview(LakeLog(current_settings().lake))
+    rows = overview(LakeLog.of(current_settings()))
     if not rows:
         console.print("no version yet: `credit-risk refresh` trains one on tapes that are twelve months apart")
         return
@@ -55,7 +55,7 @@ def promote(
     from credit_risk_assets.resources.writer_lock import LakeBusyError
 
     chosen = current_settings()
-    lake = LakeLog(chosen.lake)
+    lake = LakeLog.of(chosen)
     try:
         if champion_of(decisions(lake)) == version:
             raise fail(f"version {version}: it is the champion already")
@@ -113,7 +113,7 @@ def document(
     from credit_risk_assets.resources.registry import RegistryError, champion_of, decisions, newest_version
 
     chosen = current_settings()
-    lake = LakeLog(chosen.lake)
+    lake = LakeLog.of(chosen)
     wanted = version or champion_of(decisions(lake)) or newest_version(lake)
     if wanted is None:
         raise fail("no version yet: `credit-risk refresh` trains one on tapes that are twelve months apart")

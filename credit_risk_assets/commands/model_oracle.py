@@ -42,18 +42,18 @@ def champion_against_truth(settings: Settings, folder: Path) -> OracleReport:
     Raises `NoChampionError`, and `ModelDataError` where the sample has moved on since the champion was tested.
     """
     import polars as pl
-    from deltalake import DeltaTable
 
     from credit_risk_assets.config.tables import DEVELOPMENT_SAMPLE
     from credit_risk_assets.modelling.errors import ModelDataError
     from credit_risk_assets.modelling.oracle import SEGMENTS, compare_with_truth, read_truth
     from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE
+    from credit_risk_assets.resources.lake_log import LakeLog
     from credit_risk_assets.resources.mlflow import load_version, version_tags
 
     known = read_truth(folder)
     champion = load_version(settings)
     tags = version_tags(settings)
-    table = DeltaTable(str(settings.lake / DEVELOPMENT_SAMPLE.path))
+    table = LakeLog.of(settings).newest(DEVELOPMENT_SAMPLE)
     held = [field.name for field in table.schema().fields]
     wanted = ["loan_id", OBSERVATION_DATE, LABEL, *champion.model.columns]
     columns = [*wanted, *(name for name in SEGMENTS if name in held and name not in wanted)]

@@ -46,6 +46,53 @@ class SparkSettings(_Section):
     extra: dict[str, str] = {}
 
 
+STORE_SCHEMES = ("s3", "abfss", "az", "gs")
+
+
+class StorageSettings(_Section):
+    """Where the Delta tables lie: under the home where left empty, else on an object store with its address and keys.
+
+    Keys left empty are those of the environment, or of the machine's role. `options` go to the store as they are.
+    """
+
+    lake: str = ""
+    endpoint: str = ""
+    region: str = ""
+    access_key: SecretStr = SecretStr("")
+    secret_key: SecretStr = SecretStr("")
+    allow_http: bool = False
+    path_style: bool = True
+    options: dict[str, SecretStr] = {}
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether the lake lies on Amazon's S3, or a store that speaks as it does."""
+        return self.lake.startswith("s3://")
+
+    @field_validator("lake")
+    @classmethod
+    def _is_a_store(cls, lake: str) -> str:
+        scheme, mark, place = lake.partition("://")
+        if lake and (scheme not in STORE_SCHEMES or not mark or not place.strip("/")):
+            raise ValueError(f"s3://bucket/prefix is expected (or {', '.join(STORE_SCHEMES[1:])}), or nothing")
+        return lake.rstrip("/")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_an_address(cls, endpoint: str) -> str:
+        if endpoint and not endpoint.startswith(("http://", "https://")):
+            raise ValueError("an address such as https://host:port is expected")
+        return endpoint.rstrip("/")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> StorageSettings:
+        if self.endpoint.startswith("http://") and not self.allow_http:
+            raise ValueError("endpoint is not encrypted: expected https://, or allow_http true")
+        if bool(self.access_key.get_secret_value()) != bool(self.secret_key.get_secret_value()):
+            raise ValueError("access_key and secret_key belong together: expected both or neither")
+        return self
+
+
 class LandingSettings(_Section):
     """How files are taken from the landing folder."""
 
@@ -299,6 +346,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".credit_risk")
     spark: SparkSettings = SparkSettings()
+    storage: StorageSettings = StorageSettings()
     landing: LandingSettings = LandingSettings()
     privacy: PrivacySettings = PrivacySettings()
     quality: QualitySettings = QualitySettings()
@@ -333,7 +381,7 @@ class Settings(BaseSettings):
 
     @property
     def lake(self) -> Path:
-        """The folder of the Delta tables."""
+        """The folder of the Delta tables, unless `storage.lake` names another place; the writer lock always."""
         return self.home / "lake"
 
     @property
@@ -407,8 +455,14 @@ def _first_problem(error: ValidationError) -> str:
     path = [str(part) for part in problem["loc"]]
     key = ".".join(path) or "settings"
     found = problem.get("input")
-    secret = "key" in path or "url" in key or "uri" in key or isinstance(found, SecretStr)
-    shown = "" if secret or isinstance(found, dict) else f", found {found!r}"
+    secret = (
+        "url" in key
+        or "uri" in key
+        or path[:2] == ["storage", "options"]
+        or any(part.endswith("key") for part in path)
+        or isinstance(found, SecretStr)
+    )
+    shown = "" if secret or isinstance(found, dict | BaseModel) else f", found {found!r}"
     variable = ENV_PREFIX + "__".join(path).upper()
     advice = "no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
     return f"setting {key}: {advice}{shown}; set it in {DEFAULTS_FILE.name} or through {variable}"

@@ -10,6 +10,8 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+from credit_risk_assets.resources.lake_store import LakeStore
+
 NEVER = -1
 """The sequence of an application that a restored table has forgotten."""
 
@@ -46,8 +48,9 @@ class MergeCounts:
 class CommitLibrary(ABC):
     """The library that commits: delta-rs for the embedded engine, delta-spark on the JVM."""
 
-    def __init__(self, session: SparkSession) -> None:
+    def __init__(self, session: SparkSession, store: LakeStore) -> None:
         self._session = session
+        self._store = store
 
     def read(self, path: str, version: int | None) -> DataFrame:
         """The table's rows, now or as of a version."""

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
@@ -20,8 +20,9 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql import DataFrame
 
-from credit_risk_assets.resources.commits import CommitLibrary, IdempotenceKey, MergeCounts, arrow_fields
+from credit_risk_assets.resources.commits import NEVER, CommitLibrary, IdempotenceKey, MergeCounts, arrow_fields
 from credit_risk_assets.resources.lake_log import LakehouseError
+from credit_risk_assets.resources.lake_store import ParquetFile
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 REWRITE_SHARE = 0.2
@@ -45,27 +46,33 @@ class DeltaRsLibrary(CommitLibrary):
         """Append the frame or replace the table's rows by it, in one commit."""
         fields = [f.with_nullable(True) for f in arrow_fields(frame.schema)]
         schema = Schema.from_arrow(pa.schema(fields))
+        # Opened before the files are written: what another machine commits meanwhile is a conflict where its key is
+        # the same, and no row lands twice.
+        table = self._store.open(path)
+        if table is not None and key and (table.transaction_version(key.application) or NEVER) >= key.sequence:
+            return
         actions = self._written_files(path, frame, partition_by)
         properties = _properties(key, metadata)
-        if not DeltaTable.is_deltatable(path):
+        if table is None:
             create_table_with_add_actions(
                 path,
                 schema,
                 actions,
                 mode="error",
                 partition_by=list(partition_by),
+                storage_options=self._store.stated(),
                 commit_properties=properties,
             )
             return
         added: list[AddAction | RemoveAction] = [*actions]
-        DeltaTable(path).create_write_transaction(
+        table.create_write_transaction(
             added, mode, schema, partition_by=list(partition_by), commit_properties=properties
         )
 
     def merge(self, path: str, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None) -> MergeCounts:
         """Update the rows whose key the frame holds, insert the others, in one commit."""
-        table = DeltaTable(path)
-        staging = _staging_folder(path)
+        table = self._opened(path)
+        staging = _staging_folder(self._store.scratch_of(path))
         try:
             frame.write.parquet(str(staging))
             rows = sum(pq.read_metadata(f).num_rows for f in staging.rglob("*.parquet"))
@@ -111,7 +118,7 @@ class DeltaRsLibrary(CommitLibrary):
             partition_by=partition_by,
             commit_properties=_properties(key, None),
         )
-        inserted = DeltaTable(path).count() - table.count()
+        inserted = self._opened(path).count() - table.count()
         return MergeCounts(int(inserted), int(rows - inserted), len(added), len(removed))
 
     def _upsert(self, table: DeltaTable, staging: Path, on: Sequence[str], key: IdempotenceKey | None) -> MergeCounts:
@@ -137,25 +144,33 @@ class DeltaRsLibrary(CommitLibrary):
             int(done["num_target_files_removed"]),
         )
 
+    def _opened(self, path: str) -> DeltaTable:
+        table = self._store.open(path)
+        if table is None:
+            raise LakehouseError(f"{path}: no such table: expected one that is written; run `credit-risk refresh`")
+        return table
+
     def _written_files(self, path: str, frame: DataFrame, partition_by: Sequence[str]) -> list[AddAction]:
         """Let Sail write the frame into a folder of its own below the table; describe each file to Delta."""
         folder = f"part-{uuid4().hex}"
-        target = Path(path) / folder
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if self._store.is_local:
+            Path(path).mkdir(parents=True, exist_ok=True)
         writer = frame.write.mode("append")
         if partition_by:
             writer = writer.partitionBy(*partition_by)
-        writer.parquet(str(target))
+        writer.parquet(f"{path}/{folder}")
+        name = PurePosixPath(path).name
         return [
-            _add_action(file, Path(path), partition_by)
-            for file in sorted(target.rglob("*.parquet"))
-            if pq.read_metadata(file).num_rows
+            _add_action(file, name, partition_by)
+            for file in self._store.parquet_files(path, folder)
+            if file.footer.num_rows
         ]
 
 
-def _staging_folder(path: str) -> Path:
-    """A folder beside the table for a merge's source; what a killed merge left there goes first."""
-    parent, name = Path(path).parent, Path(path).name
+def _staging_folder(table: Path) -> Path:
+    """A folder on this machine, beside the table's, for a merge's source; what a killed merge left goes first."""
+    parent, name = table.parent, table.name
+    parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob(f".merge-{name}-*"):
         shutil.rmtree(left, ignore_errors=True)
     return parent / f".merge-{name}-{uuid4().hex}"
@@ -186,25 +201,24 @@ def _properties(key: IdempotenceKey | None, metadata: str | None) -> CommitPrope
     )
 
 
-def _add_action(file: Path, table: Path, partition_by: Sequence[str]) -> AddAction:
-    relative = file.relative_to(table)
+def _add_action(file: ParquetFile, table: str, partition_by: Sequence[str]) -> AddAction:
     values: dict[str, str | None] = {}
-    for part in relative.parts[:-1]:
+    for part in file.path.split("/")[:-1]:
         name, mark, value = part.partition("=")
         if mark:
             values[name] = None if value == HIVE_NULL else unquote(value)
     if sorted(values) != sorted(partition_by):
         raise LakehouseError(
-            f"{table.name}: file {relative} is partitioned by {sorted(values)}: expected "
+            f"{table}: file {file.path} is partitioned by {sorted(values)}: expected "
             f"{sorted(partition_by)}; nothing was committed"
         )
     return AddAction(
-        path=relative.as_posix(),
-        size=file.stat().st_size,
+        path=file.path,
+        size=file.size,
         partition_values=values,
         modification_time=int(time.time() * 1000),
         data_change=True,
-        stats=json.dumps(_statistics(pq.ParquetFile(file).metadata)),
+        stats=json.dumps(_statistics(file.footer)),
     )
 
 

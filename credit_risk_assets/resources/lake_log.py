@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import deltalake
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 from deltalake import DeltaTable
-from deltalake.fs import DeltaStorageHandler
 
+from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import Table
+from credit_risk_assets.resources.lake_store import LakeStore, store_at, store_of
 
 INPUTS_KEY = "credit_risk_inputs"
 SAME_ROWS = ("OPTIMIZE", "VACUUM START", "VACUUM END")
@@ -42,33 +41,56 @@ class TableVersion:
 class LakeLog:
     """What the tables' commit logs tell, without starting an engine."""
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = str(root)
+    def __init__(self, place: LakeStore | Path | str) -> None:
+        self.store = place if isinstance(place, LakeStore) else store_at(place)
+
+    @classmethod
+    def of(cls, settings: Settings) -> LakeLog:
+        """The logs of the lake that the settings name."""
+        return LakeLog(store_of(settings))
 
     def path(self, table: Table) -> str:
         """Where the table lies."""
-        return f"{self.root}/{table.path}"
+        return self.store.path(table.path)
 
     def exists(self, table: Table) -> bool:
         """Whether the table has a first commit."""
-        return DeltaTable.is_deltatable(self.path(table))
+        if self.store.is_local:
+            return DeltaTable.is_deltatable(self.path(table))
+        return self._found(table) is not None
+
+    def newest(self, table: Table) -> DeltaTable:
+        """The table's newest version. Raises `LakehouseError` where there is no table."""
+        return self._delta(table)
+
+    def _found(self, table: Table) -> DeltaTable | None:
+        return self.store.newest(self.path(table))
 
     def _delta(self, table: Table) -> DeltaTable:
-        if not self.exists(table):
+        found = self._found(table)
+        if found is None:
             raise LakehouseError(f"{table.path}: no such table yet; run `credit-risk refresh`")
-        return DeltaTable(self.path(table))
+        return found
+
+    def at(self, table: Table, version: int) -> DeltaTable:
+        """The table at an earlier version. Raises `LakehouseError` where there is no table."""
+        found = self.store.open(self.path(table), version)
+        if found is None:
+            raise LakehouseError(f"{table.path}: no such table yet; run `credit-risk refresh`")
+        return found
 
     def version(self, table: Table) -> int | None:
         """The table's newest version, or None before its first commit."""
-        return self._delta(table).version() if self.exists(table) else None
+        found = self._found(table)
+        return None if found is None else found.version()
 
     def data_version(self, table: Table) -> int | None:
         """The newest version that changed rows, whatever maintenance came after it; None before the first commit."""
-        if not self.exists(table):
+        delta = self._found(table)
+        if delta is None:
             return None
-        delta = self._delta(table)
         for limit in (RECENT_COMMITS, None):
-            for entry in delta.history(limit):
+            for entry in self.store.history(self.path(table), delta, limit):
                 if entry["operation"] not in SAME_ROWS:
                     return int(entry["version"])
         return delta.version()
@@ -82,7 +104,7 @@ class LakeLog:
                 str(entry["operation"]),
                 {name: value for name, value in (entry.get("operationMetrics") or {}).items() if value is not None},
             )
-            for entry in self._delta(table).history()
+            for entry in self.store.history(self.path(table), self._delta(table))
         ]
 
     def size_bytes(self, table: Table) -> tuple[int, int]:
@@ -92,11 +114,12 @@ class LakeLog:
 
     def row_count(self, table: Table) -> int:
         """Rows in the table, from the commit log's statistics alone."""
-        return int(self._delta(table).count()) if self.exists(table) else 0
+        found = self._found(table)
+        return 0 if found is None else int(found.count())
 
     def row_count_at(self, table: Table, version: int) -> int:
         """Rows in an earlier version of the table, from the commit log's statistics alone."""
-        return int(DeltaTable(self.path(table), version=version).count())
+        return int(self.at(table, version).count())
 
     def columns(self, table: Table) -> list[str]:
         """The table's column names in order."""
@@ -109,21 +132,22 @@ class LakeLog:
 
     def sequence(self, table: Table, application: str) -> int | None:
         """The highest sequence that an application has committed to the table, or None."""
-        if not self.exists(table):
-            return None
-        return self._delta(table).transaction_version(application)
+        found = self._found(table)
+        return None if found is None else found.transaction_version(application)
 
     def inputs(self, table: Table) -> dict[str, Any] | None:
         """What the table's rows were last computed from, as its last write was told."""
-        return _stated_inputs(self._delta(table)) if self.exists(table) else None
+        found = self._found(table)
+        return None if found is None else self._stated_inputs(table, found)
 
     def inputs_at(self, table: Table, version: int) -> dict[str, Any] | None:
         """What the rows of an earlier version were computed from."""
-        return _stated_inputs(DeltaTable(self.path(table), version=version))
+        return self._stated_inputs(table, self.at(table, version))
 
     def rows(self, table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:
         """The rows of a small table, by delta-rs; none where the table is missing."""
-        return _rows(self._delta(table), columns) if self.exists(table) else []
+        found = self._found(table)
+        return [] if found is None else _rows(found, columns)
 
     def total(self, table: Table, column: str) -> int:
         """The sum of a column of whole numbers, read part by part."""
@@ -132,7 +156,15 @@ class LakeLog:
 
     def rows_at(self, table: Table, columns: Sequence[str], version: int) -> list[dict[str, Any]]:
         """The rows of an earlier version of a small table."""
-        return _rows(DeltaTable(self.path(table), version=version), columns)
+        return _rows(self.at(table, version), columns)
+
+    def _stated_inputs(self, table: Table, delta: DeltaTable) -> dict[str, Any] | None:
+        for entry in self.store.history(self.path(table), delta, RECENT_COMMITS):
+            if entry.get("userMetadata"):
+                stated = json.loads(entry["userMetadata"])
+                if INPUTS_KEY in stated:
+                    return dict(stated[INPUTS_KEY])
+        return None
 
 
 def type_name(kind: Any) -> str:
@@ -142,27 +174,6 @@ def type_name(kind: Any) -> str:
     return str(getattr(kind, "type", kind))
 
 
-def stored_files(delta: DeltaTable) -> pafs.FileSystem:
-    """The table's folder, wherever it is stored."""
-    return pafs.PyFileSystem(DeltaStorageHandler(delta.table_uri))
-
-
-def missing_files(delta: DeltaTable, logged: Sequence[str]) -> list[str]:
-    """Those of the files, as the log names them, that are not in the table's folder."""
-    paths = [unquote(path) for path in logged]
-    found = stored_files(delta).get_file_info(paths)
-    return [info.path for info in found if info.type == pafs.FileType.NotFound]
-
-
 def _rows(delta: DeltaTable, columns: Sequence[str]) -> list[dict[str, Any]]:
     # Not `to_pyarrow_table`: its threads abort a process that ends soon after.
     return pa.RecordBatchReader.from_stream(delta.scan(columns=list(columns))).read_all().to_pylist()
-
-
-def _stated_inputs(delta: DeltaTable) -> dict[str, Any] | None:
-    for entry in delta.history(RECENT_COMMITS):
-        if entry.get("userMetadata"):
-            stated = json.loads(entry["userMetadata"])
-            if INPUTS_KEY in stated:
-                return dict(stated[INPUTS_KEY])
-    return None

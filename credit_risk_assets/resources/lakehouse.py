@@ -18,14 +18,15 @@ from pyspark.sql.types import StructType
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import Table
 from credit_risk_assets.resources.commits import Commit, CommitLibrary, IdempotenceKey, MergeCounts, arrow_fields
-from credit_risk_assets.resources.lake_log import INPUTS_KEY, LakehouseError, LakeLog, missing_files, type_name
+from credit_risk_assets.resources.lake_log import INPUTS_KEY, LakehouseError, LakeLog, type_name
+from credit_risk_assets.resources.lake_store import LakeStore, store_of
 
 
 class Lakehouse(LakeLog):
     """The lake under one home, read and written through the session's engine."""
 
-    def __init__(self, session: SparkSession, library: CommitLibrary, root: Path | str) -> None:
-        super().__init__(root)
+    def __init__(self, session: SparkSession, library: CommitLibrary, place: LakeStore | Path | str) -> None:
+        super().__init__(place)
         self.session = session
         self._library = library
 
@@ -53,10 +54,12 @@ class Lakehouse(LakeLog):
         self._library.write(
             self.path(table), frame, mode="append", partition_by=table.partition_by, key=key, metadata=_stated(inputs)
         )
+        self.store.look_again(self.path(table))
         return Commit(self._delta(table).version())
 
     def _holds(self, table: Table, key: IdempotenceKey) -> bool:
         """Whether the table knows the commit of a key, or a later one of the same application."""
+        self.store.look_again(self.path(table))
         known = self.sequence(table, key.application)
         return known is not None and known >= key.sequence
 
@@ -75,6 +78,7 @@ class Lakehouse(LakeLog):
             key=None,
             metadata=_stated(inputs),
         )
+        self.store.look_again(self.path(table))
         return Commit(self._delta(table).version())
 
     def merge(
@@ -91,6 +95,7 @@ class Lakehouse(LakeLog):
             return Commit(self._delta(table).version(), skipped=True), MergeCounts()
         frame = self._guarded(table, frame)
         counts = self._library.merge(self.path(table), frame, on=on, key=key)
+        self.store.look_again(self.path(table))
         if key and self.sequence(table, key.application) != key.sequence:
             # A merge that finds nothing to do commits nothing; that it was done must be known all the same.
             self._library.write(
@@ -101,6 +106,7 @@ class Lakehouse(LakeLog):
                 key=key,
                 metadata=None,
             )
+            self.store.look_again(self.path(table))
         return Commit(self._delta(table).version()), counts
 
     def ensure(self, table: Table, schema: StructType) -> None:
@@ -139,7 +145,7 @@ class Lakehouse(LakeLog):
         options: dict[str, Any] = {"enforce_retention_duration": False, "full": True}
         # The list names files that an earlier vacuum has removed, as long as the log remembers them.
         listed = delta.vacuum(retention_hours=retention_hours, dry_run=True, **options)
-        there = len(listed) - len(missing_files(delta, listed))
+        there = len(listed) - len(self.store.missing(self.path(table), listed))
         if there:
             delta.vacuum(retention_hours=retention_hours, dry_run=False, **options)
         return {"files_removed": there}
@@ -170,14 +176,14 @@ def open_lakehouse(settings: Settings) -> Lakehouse:
     """The lake of these settings, with the engine's session and its committing library."""
     from credit_risk_assets.resources.spark import spark_session, uses_delta_rs
 
-    session = spark_session(settings)
+    session, store = spark_session(settings), store_of(settings)
     library: CommitLibrary
     if uses_delta_rs(settings):
         from credit_risk_assets.resources.delta_rs import DeltaRsLibrary
 
-        library = DeltaRsLibrary(session)
+        library = DeltaRsLibrary(session, store)
     else:
         from credit_risk_assets.resources.delta_spark import DeltaSparkLibrary
 
-        library = DeltaSparkLibrary(session)
-    return Lakehouse(session, library, settings.lake)
+        library = DeltaSparkLibrary(session, store)
+    return Lakehouse(session, library, store)

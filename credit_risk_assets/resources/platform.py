@@ -42,7 +42,7 @@ class Platform:
     @property
     def lake_log(self) -> LakeLog:
         """The tables' commit logs, for reading without an engine."""
-        return LakeLog(self.settings.lake)
+        return LakeLog.of(self.settings)
 
     def beside(self, work: Callable[P, R], *given: P.args, **named: P.kwargs) -> Callable[[], R]:
         """Begin a function in the second process where the run has one; calling the answer gives its result.

@@ -79,7 +79,7 @@ def rejected_rows(settings: Settings) -> RejectedRows:
     A row is resolved when the content that carries its repair stands in the log as ingested, and not before:
     a file that was refused or taken away leaves its rows open.
     """
-    lake = LakeLog(settings.lake)
+    lake = LakeLog.of(settings)
     ingested = known_contents(lake)
     kinds = {row["source_sha256"]: row["kind"] for row in lake.rows(INGESTION_LOG, ["source_sha256", "kind"])}
     last = {(entry["source_sha256"], entry["row_number"]): entry for entry in _audit_entries(settings)}

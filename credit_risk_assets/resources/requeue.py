@@ -77,7 +77,7 @@ def export_rejected(settings: Settings, target: Path, source: str | None = None)
     names = dict.fromkeys(name for record in records for name in record.values)
     split = {record.source_sha256 for record in records if not record.is_line}
     if any(record.source_sha256 not in split for record in records):
-        known = LakeLog(settings.lake).columns(LOAN_TAPE)
+        known = LakeLog.of(settings).columns(LOAN_TAPE)
         names |= dict.fromkeys(name for name in known if not name.startswith("_"))
     helpers = [name for name in HELPERS if name != LINE or any(record.is_line for record in records)]
     try:

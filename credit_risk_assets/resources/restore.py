@@ -28,7 +28,7 @@ from credit_risk_assets.config.tables import (
     Table,
 )
 from credit_risk_assets.resources.commits import NEVER
-from credit_risk_assets.resources.lake_log import INPUTS_KEY, LakehouseError, LakeLog, missing_files, stored_files
+from credit_risk_assets.resources.lake_log import INPUTS_KEY, LakehouseError, LakeLog
 from credit_risk_assets.resources.landing import landed_files
 from credit_risk_assets.resources.writer_lock import WriterLock
 from credit_risk_assets.tape.intake import fingerprint
@@ -111,7 +111,7 @@ def _version_holding(lake: LakeLog, table: Table, rows: int, moment: datetime) -
 def _silver_version(lake: LakeLog, table: Table, bronze_version: int) -> int | None:
     """The newest version that has consumed no file beyond a version of bronze, or None where none has."""
     for entry in lake.history(table):
-        consumed = DeltaTable(lake.path(table), version=entry.version).transaction_version("silver")
+        consumed = lake.at(table, entry.version).transaction_version("silver")
         if consumed is not None and consumed <= bronze_version:
             return entry.version
     return None
@@ -119,13 +119,13 @@ def _silver_version(lake: LakeLog, table: Table, bronze_version: int) -> int | N
 
 def _assert_files_exist(lake: LakeLog, table: Table, version: int) -> None:
     try:
-        delta = DeltaTable(lake.path(table), version=version)
+        delta = lake.at(table, version)
     except DeltaError:
         raise LakehouseError(
             f"{table.path}: no version {version}: `credit-risk restore {table.path}` lists the versions"
         ) from None
     paths = pa.table(delta.get_add_actions(flatten=True))["path"].to_pylist()
-    gone = missing_files(delta, paths)
+    gone = lake.store.missing(lake.path(table), paths)
     if gone:
         raise LakehouseError(
             f"{table.path}: version {version}: {len(gone)} of its {len(paths)} files have been vacuumed: expected a "
@@ -134,16 +134,18 @@ def _assert_files_exist(lake: LakeLog, table: Table, version: int) -> None:
 
 
 def _restore(lake: LakeLog, table: Table, version: int | None) -> Restored:
-    delta = DeltaTable(lake.path(table))
+    delta = _opened(lake, table)
+    files = lake.store.files(lake.path(table))
     if version is None:
-        forgotten = [Transaction(name, NEVER) for name in sorted(_applications_since(delta, -1))]
+        forgotten = [Transaction(name, NEVER) for name in sorted(_applications_since(files, delta, -1))]
         delta.delete(commit_properties=CommitProperties(app_transactions=forgotten))
-        return Restored(table, None, DeltaTable(lake.path(table)).version())
+        lake.store.look_again(lake.path(table))
+        return Restored(table, None, _opened(lake, table).version())
     if version != delta.version():
-        then = DeltaTable(lake.path(table), version=version)
+        then = lake.at(table, version)
         memory = [
             Transaction(name, NEVER if (known := then.transaction_version(name)) is None else known)
-            for name in sorted(_applications_since(delta, version))
+            for name in sorted(_applications_since(files, delta, version))
         ]
         stated = {INPUTS_KEY: lake.inputs_at(table, version) or {"restored": version}}
         delta.restore(
@@ -152,12 +154,19 @@ def _restore(lake: LakeLog, table: Table, version: int | None) -> Restored:
                 app_transactions=memory, custom_metadata={"userMetadata": json.dumps(stated)}
             ),
         )
-    return Restored(table, version, DeltaTable(lake.path(table)).version())
+    lake.store.look_again(lake.path(table))
+    return Restored(table, version, _opened(lake, table).version())
 
 
-def _applications_since(delta: DeltaTable, version: int) -> set[str]:
+def _opened(lake: LakeLog, table: Table) -> DeltaTable:
+    found = lake.store.open(lake.path(table))
+    if found is None:
+        raise LakehouseError(f"{table.path}: no such table yet; run `credit-risk refresh`")
+    return found
+
+
+def _applications_since(files: pafs.FileSystem, delta: DeltaTable, version: int) -> set[str]:
     """The applications that have committed to the table after a version, from the commits themselves."""
-    files = stored_files(delta)
     found: set[str] = set()
     for number in range(version + 1, delta.version() + 1):
         path = f"_delta_log/{number:020d}.json"
@@ -176,7 +185,7 @@ def run_restore(settings: Settings, name: str | None, version: int | None, to: s
 
     Raises `LakehouseError` in one line where the table, the version or the time is none that can be restored.
     """
-    lake = LakeLog(settings.lake)
+    lake = LakeLog.of(settings)
     if to is not None and name is None and version is None:
         moment = _moment(to)
         return _told(settings, lambda: restore_lake(lake, moment), lake)

@@ -12,7 +12,8 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from credit_risk_assets.config.settings import Settings, SparkSettings
+from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.resources.jvm_s3 import LEFT_OUT, s3_conf, s3_packages
 
 MINIMUM_JAVA = 17
 LOG_CONFIG = Path(__file__).parent.parent / "config" / "log4j2.properties"
@@ -41,6 +42,11 @@ def jar_folder() -> Path:
 def delta_jars() -> list[Path]:
     """The JARs that the JVM engines put on Spark's class path."""
     return sorted(jar_folder().glob("*.jar"))
+
+
+def s3_jars() -> list[Path]:
+    """The JARs that go beside Delta's where the lake lies on S3."""
+    return sorted((jar_folder() / "s3").glob("*.jar"))
 
 
 def java_version() -> int | None:
@@ -78,8 +84,8 @@ def missing_for_jvm() -> str | None:
     return None
 
 
-def resolve_jars() -> list[Path]:
-    """Fetch Delta's JARs once through Spark's own resolver, so that later sessions need no network.
+def resolve_jars(*, s3: bool = False) -> list[Path]:
+    """Fetch Delta's JARs once through Spark's own resolver, and S3's where asked for: sessions need no network.
 
     JARs that PySpark ships already are left out. Raises `EngineError` without Java or a network.
     """
@@ -90,28 +96,34 @@ def resolve_jars() -> list[Path]:
     problem = missing_for_jvm()
     if problem and not problem.startswith("Delta"):
         raise EngineError(problem)
-    target = jar_folder()
+    spark_jars = Path(pyspark.__file__).parent / "jars"
+    scala = ".".join(pyspark.__version__.split(".")[:2])
+    _resolve("Delta's", [f"io.delta:delta-spark_{scala}_2.13:{version('delta-spark')}"], "", jar_folder(), spark_jars)
+    if s3:
+        _resolve("S3's", s3_packages(spark_jars), LEFT_OUT, jar_folder() / "s3", spark_jars)
+    return [*delta_jars(), *(s3_jars() if s3 else [])]
+
+
+def _resolve(whose: str, packages: list[str], left_out: str, target: Path, spark_jars: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     ivy = target / ".ivy"
-    coordinate = f"io.delta:delta-spark_{'.'.join(pyspark.__version__.split('.')[:2])}_2.13:{version('delta-spark')}"
     code = (
         "from pyspark.sql import SparkSession\n"
         "SparkSession.builder.master('local[1]').config('spark.ui.enabled', 'false')"
-        f".config('spark.jars.packages', {coordinate!r}).config('spark.jars.ivy', {str(ivy)!r})"
-        ".getOrCreate().stop()"
+        f".config('spark.jars.packages', {','.join(packages)!r}).config('spark.jars.ivy', {str(ivy)!r})"
+        f".config('spark.jars.excludes', {left_out!r}).getOrCreate().stop()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     fetched = sorted((ivy / "jars").glob("*.jar"))
     if done.returncode or not fetched:
         reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason given")
-        raise EngineError(f"Delta's JARs: {coordinate} not resolved ({reason.strip()[:160]}); check the network")
-    shipped = {jar.name.rsplit("-", 1)[0] for jar in (Path(pyspark.__file__).parent / "jars").glob("*.jar")}
+        raise EngineError(f"{whose} JARs: {packages[0]} not resolved ({reason.strip()[:160]}); check the network")
+    shipped = {jar.name.rsplit("-", 1)[0] for jar in spark_jars.glob("*.jar")}
     for jar in fetched:
         group_less = jar.name.split("_", 1)[1]
         if group_less.rsplit("-", 1)[0] not in shipped:
             shutil.move(jar, target / group_less)
     shutil.rmtree(ivy, ignore_errors=True)
-    return delta_jars()
 
 
 def _embedded_conf() -> dict[str, str]:
@@ -126,15 +138,21 @@ def _embedded_conf() -> dict[str, str]:
     return {"spark.remote": f"sc://localhost:{port}"}
 
 
-def jvm_conf(settings: SparkSettings, log_config: Path = LOG_CONFIG) -> dict[str, str]:
+def jvm_conf(chosen: Settings, log_config: Path = LOG_CONFIG) -> dict[str, str]:
     """How Spark's JVM is set up on a driver or a Connect server. Raises `EngineError` where it cannot start."""
+    settings, storage = chosen.spark, chosen.storage
     problem = missing_for_jvm()
     if problem:
         raise EngineError(problem)
+    jars = [*delta_jars(), *(s3_jars() if storage.is_s3 else [])]
+    if storage.is_s3 and not s3_jars():
+        raise EngineError(
+            f"S3's JARs: none in {jar_folder() / 's3'}: run `make jvm` once, with a network and the same storage.lake"
+        )
     return {
         "spark.master": settings.master,
         "spark.app.name": "credit-risk",
-        "spark.jars": ",".join(str(jar) for jar in delta_jars()),
+        "spark.jars": ",".join(str(jar) for jar in jars),
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.driver.memory": settings.driver_memory,
@@ -147,11 +165,13 @@ def jvm_conf(settings: SparkSettings, log_config: Path = LOG_CONFIG) -> dict[str
         **_DELTA_CONF,
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.log.level": "ERROR",
+        **s3_conf(storage),
     }
 
 
-def _conf(settings: SparkSettings) -> dict[str, str]:
+def _conf(chosen: Settings) -> dict[str, str]:
     """What this process asks of its engine; the environment that PySpark reads is set with it."""
+    settings = chosen.spark
     if settings.engine == "embedded":
         return {**_embedded_conf(), **settings.extra}
     if settings.engine == "remote":
@@ -166,7 +186,7 @@ def _conf(settings: SparkSettings) -> dict[str, str]:
             f"spark.master: {settings.master!r} is no cluster: expected spark://host:port or another master's URL; set "
             "CREDIT_RISK__SPARK__MASTER, or start one here with `credit-risk spark start cluster`"
         )
-    conf = jvm_conf(settings)
+    conf = jvm_conf(chosen)
     # PySpark marks a Connect session in the environment, and a process started from one would take the mark
     # for its own: the setting decides, not the parent.
     for name in _CONNECT_MARKS:
@@ -191,6 +211,10 @@ def spark_session(settings: Settings) -> SparkSession:
     `EngineError`; so is an engine whose Java or JARs are missing.
     """
     engine = settings.spark.engine
+    if engine == "embedded" and settings.storage.lake:
+        from credit_risk_assets.resources.lake_store import store_of
+
+        store_of(settings).lend_to_engine()
     if engine in _sessions:
         return _sessions[engine]
     if _sessions:
@@ -200,7 +224,7 @@ def spark_session(settings: Settings) -> SparkSession:
         )
     from dagster_pyspark import LazyPySparkResource
 
-    session = LazyPySparkResource(spark_config=_conf(settings.spark)).spark_session
+    session = LazyPySparkResource(spark_config=_conf(settings)).spark_session
     for key, value in {**_COMMON_CONF, **(_DELTA_CONF if engine == "remote" else {})}.items():
         session.conf.set(key, value)
     _sessions[engine] = session

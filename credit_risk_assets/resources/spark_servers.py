@@ -96,7 +96,7 @@ def start_connect(settings: Settings, port: int = CONNECT_PORT) -> str:
     _refuse_second(settings, "connect", port)
     address = f"sc://{HOST}:{port}"
     conf = {
-        **jvm_conf(settings.spark, SERVER_LOG_CONFIG),
+        **jvm_conf(settings, SERVER_LOG_CONFIG),
         "spark.connect.grpc.binding.address": HOST,
         "spark.connect.grpc.binding.port": str(port),
     }

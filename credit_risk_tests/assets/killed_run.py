@@ -1,11 +1,13 @@
 """A main job that is ended by SIGKILL at each commit boundary in turn, and started again until it gets through.
 
-`python -m credit_risk_tests.assets.killed_run HOME DIED`: DIED is the file in which each try notes where it died.
+`python -m credit_risk_tests.assets.killed_run HOME DIED [ONLY]`: DIED is the file in which each try notes where it
+died. With ONLY, it dies at boundaries of that pattern alone.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -31,13 +33,14 @@ ALIKE = {"roll_rates", "rating_migration"}
 class Boundaries:
     """The places where this run may die, and where earlier ones have died."""
 
-    def __init__(self, died: Path) -> None:
+    def __init__(self, died: Path, only: str = "") -> None:
         self._file = died
+        self._only = re.compile(only)
         self._known = set(died.read_text().splitlines()) if died.exists() else set()
 
     def cross(self, name: str) -> None:
         """Die here unless an earlier run has."""
-        if name in self._known:
+        if name in self._known or not self._only.search(name):
             return
         with self._file.open("a") as out:
             out.write(name + "\n")
@@ -71,9 +74,9 @@ def _committed(_: Any, path: str, *__: Any, key: IdempotenceKey | None, **___: A
     return f"{Path(path).name} committed {name} {key.sequence if name and key else ''}".strip()
 
 
-def attempt(home: Path, died: Path) -> int:
+def attempt(home: Path, died: Path, only: str) -> int:
     """Run the main job over a home, dying where none has died before."""
-    boundaries = Boundaries(died)
+    boundaries = Boundaries(died, only)
     boundaries.after(ingestion, "stage_tape", lambda file, *_, **__: f"{file.name} staged")
     boundaries.after(DeltaRsLibrary, "_written_files", _written)
     boundaries.after(DeltaRsLibrary, "write", _committed)
@@ -94,13 +97,13 @@ def attempt(home: Path, died: Path) -> int:
     return 0 if result.success else FAILED
 
 
-def main(home: Path, died: Path) -> int:
+def main(home: Path, died: Path, only: str = "") -> int:
     """Try until the job gets through; each try is a process of its own, which the operating system ends."""
     for _ in range(MOST_TRIES):
         # Forked from a process that has imported everything and started nothing: a try costs no start.
         child = os.fork()
         if not child:
-            os._exit(attempt(home, died))
+            os._exit(attempt(home, died, only))
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
             return os.WEXITSTATUS(status)
@@ -108,4 +111,4 @@ def main(home: Path, died: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from credit_risk_assets.config import tables as t
+from credit_risk_assets.resources.lake_store import store_at
 from credit_risk_assets.tape.contract import LOAN_STATUSES, ON_BOOK_STATUSES
 from credit_risk_tests.dash_app import small_lake
 from credit_risk_tests.dash_app.conftest import Portfolio, make_portfolio
@@ -16,7 +17,7 @@ from dash_app.data import model, quality
 from dash_app.data.cube import read_cube
 from dash_app.data.filters import Filters
 from dash_app.data.kpis import portfolio_kpis
-from dash_app.data.lake import Lake, LakeError, Snapshot, table_version
+from dash_app.data.lake import Lake, LakeError, Snapshot
 from dash_app.data.loan import payment_months, read_loan
 from dash_app.data.loans import LoanRequest, grid_filter, loan_block
 
@@ -94,12 +95,11 @@ def test_a_frame_is_read_once_per_version(snapshot: Snapshot) -> None:
 
 
 def test_a_checkpoint_alone_still_tells_the_version(tmp_path: Path) -> None:
-    log = tmp_path / "_delta_log"
-    log.mkdir()
+    log = tmp_path / "gold" / "x" / "_delta_log"
+    log.mkdir(parents=True)
     (log / f"{7:020d}.checkpoint.parquet").touch()
     (log / "_last_checkpoint").touch()
-    assert table_version(tmp_path) == 7
-    assert table_version(tmp_path / "nothing") is None
+    assert store_at(tmp_path).last_versions(["gold/x", "gold/nothing"]) == {"gold/x": 7}
 
 
 def test_a_broken_table_is_one_line_that_names_it(tmp_path: Path) -> None:

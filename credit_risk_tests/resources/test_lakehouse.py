@@ -199,8 +199,8 @@ def test_a_merge_with_a_known_sequence_changes_nothing(lakehouse: Lakehouse) -> 
 def test_a_table_that_is_not_there_says_what_to_run(lakehouse: Lakehouse) -> None:
     with pytest.raises(LakehouseError, match="silver/things: no such table yet; run `credit-risk refresh`"):
         lakehouse.read(TABLE)
-    assert LakeLog(lakehouse.root).rows(TABLE, ["id"]) == []
-    assert LakeLog(lakehouse.root).version(TABLE) is None
+    assert LakeLog(lakehouse.store).rows(TABLE, ["id"]) == []
+    assert LakeLog(lakehouse.store).version(TABLE) is None
 
 
 changes = st.lists(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from credit_risk_assets.config.tables import LOANS, TABLES, Table
+from credit_risk_assets.resources.lake_store import LakeStore, StorageError, store_at
 from dash_app.security.columns import UNSTATED, ColumnPolicy
 
 log = logging.getLogger(__name__)
@@ -32,24 +33,6 @@ class LakeError(RuntimeError):
 
 class NotPermittedError(LakeError):
     """The role of whoever asks may not see single loans."""
-
-
-def table_version(folder: Path) -> int | None:
-    """The newest committed version of a Delta table, or None where there is no table yet.
-
-    Only the names in the log folder are read, so that asking every few seconds costs next to nothing.
-    """
-    newest: int | None = None
-    try:
-        with os.scandir(folder / "_delta_log") as entries:
-            for entry in entries:
-                name = entry.name
-                if name[:20].isdigit() and name.endswith((".json", ".parquet")):
-                    version = int(name[:20])
-                    newest = version if newest is None else max(newest, version)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return newest
 
 
 class _VersionedCache:
@@ -89,13 +72,17 @@ class Lake:
     """
 
     def __init__(
-        self, root: Path, cache_folder: Path | None = None, prepare: Callable[[Snapshot], None] | None = None
+        self,
+        place: LakeStore | Path,
+        cache_folder: Path | None = None,
+        prepare: Callable[[Snapshot], None] | None = None,
     ) -> None:
-        self.root = root
+        self.store = place if isinstance(place, LakeStore) else store_at(place)
         self.policy = UNSTATED
         self.cache_folder = cache_folder
         self.cache = _VersionedCache()
         self._moving = _Moving(prepare)
+        self._looked = _Looked()
 
     def seen_by(self, policy: ColumnPolicy) -> Lake:
         """The same lake and cache under another role's policy."""
@@ -105,8 +92,25 @@ class Lake:
 
     def versions(self) -> dict[str, int]:
         """The newest version of every table that exists, by path such as `gold/portfolio_cube`."""
-        found = {table.path: table_version(self.root / table.path) for table in TABLES}
-        return {path: version for path, version in found.items() if version is not None}
+        store = self.store
+        if store.is_local:
+            return store.last_versions([table.path for table in TABLES])
+        looked = self._looked
+        with looked.lock:
+            if time.monotonic() >= looked.again_at:
+                looked.trouble = ""
+                try:
+                    looked.versions = store.last_versions([table.path for table in TABLES])
+                except StorageError as error:  # what was seen last is shown on; what is not in memory says why
+                    looked.trouble = str(error)
+                    log.warning("%s", error)
+                looked.again_at = time.monotonic() + LOOK_SECONDS
+            return looked.versions
+
+    @property
+    def trouble(self) -> str:
+        """Why the object store could not be looked at, or nothing."""
+        return self._looked.trouble
 
     def snapshot(self) -> Snapshot:
         """The lake as it stands now; everything one render shows is read through one snapshot."""
@@ -122,6 +126,16 @@ class Lake:
             everything = Snapshot(self.seen_by(UNSTATED), found)
             threading.Thread(target=moving.move_to, args=(everything,), name="prepare tables", daemon=True).start()
         return Snapshot(self, moving.shown)
+
+
+class _Looked:
+    """What was last seen of an object store, where each look is a request a table; shared by every role."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.versions: dict[str, int] = {}
+        self.trouble = ""
+        self.again_at = 0.0
 
 
 class _Moving:
@@ -144,6 +158,8 @@ class _Moving:
             self.lock.release()
 
 
+LOOK_SECONDS = 5.0
+"""How long the versions seen on an object store are taken for its newest."""
 LARGE_ROWS = 1_000_000
 """Above this many loans, new table versions are prepared before they are shown."""
 
@@ -176,13 +192,20 @@ class Snapshot:
 
     def _open(self, table: Table, *, without_files: bool = False) -> DeltaTable:
         if not self.has(table):
-            raise LakeError(f"{table.path}: no such table under {self.lake.root.name}/; run `credit-risk refresh`")
-        try:
-            return DeltaTable(
-                self.lake.root / table.path, version=self.versions[table.path], without_files=without_files
-            )
-        except Exception as error:
-            raise LakeError(f"{table.path}: cannot be opened ({_first_line(error)})") from error
+            if trouble := self.lake.trouble:
+                raise LakeError(f"{table.path}: {trouble}")
+            raise LakeError(f"{table.path}: no such table under {self.lake.store.shown}; run `credit-risk refresh`")
+        store, version = self.lake.store, self.versions[table.path]
+        path = store.path(table.path)
+
+        def opened() -> DeltaTable:
+            try:
+                return DeltaTable(path, version=version, storage_options=store.stated(), without_files=without_files)
+            except Exception as error:
+                raise LakeError(f"{table.path}: cannot be opened ({_reason(self.lake, error)})") from error
+
+        # a log on an object store is read once a version
+        return opened() if store.is_local else self.lake.cache.get(f"{table.path} handle", version, opened)
 
     def _hidden(self, table: Table) -> list[str]:
         """The table's columns that the role may not see."""
@@ -204,21 +227,27 @@ class Snapshot:
         Filters and columns are pushed down to its files.
         """
         try:
-            frame = pl.scan_delta(self._open(table))
+            # polars takes the number of retries as a number, the store's other readers take it as text
+            retries = (self.lake.store.options or {}).get("max_retries")
+            more: Any = {"max_retries": int(retries)} if retries else None
+            frame = pl.scan_delta(self._open(table), storage_options=more)
             hidden = self._hidden(table)
             return frame.drop(hidden) if hidden else frame
         except LakeError:
             raise
         except Exception as error:
-            raise LakeError(f"{table.path}: cannot be read ({_first_line(error)})") from error
+            raise LakeError(f"{table.path}: cannot be read ({_reason(self.lake, error)})") from error
 
     def collect(self, table: Table, frame: pl.LazyFrame) -> pl.DataFrame:
         """What the lazy frame over the table gives; raises `LakeError` where the table cannot be read."""
-        return _collect(table, frame)
+        try:
+            return frame.collect()
+        except Exception as error:
+            raise LakeError(f"{table.path}: cannot be read ({_reason(self.lake, error)})") from error
 
     def frame(self, table: Table) -> pl.DataFrame:
         """A whole table in memory, kept while its version stands; for gold tables and logs only."""
-        return self.cached(table.path, lambda: _collect(table, self.scan(table)), table)
+        return self.cached(table.path, lambda: self.collect(table, self.scan(table)), table)
 
     def cached(
         self,
@@ -249,7 +278,7 @@ class Snapshot:
         try:
             yield from frame.collect_batches(chunk_size=rows, maintain_order=True, engine="streaming")
         except Exception as error:
-            raise LakeError(f"{table.path}: cannot be read ({_first_line(error)})") from error
+            raise LakeError(f"{table.path}: cannot be read ({_reason(self.lake, error)})") from error
 
     def pieces(self, table: Table, columns: Sequence[str], where: pl.Expr | None, rows: int) -> Iterator[pl.DataFrame]:
         """The table in pieces of at most some `rows`, in the order of its scan, decoded file by file.
@@ -270,11 +299,20 @@ class Snapshot:
         try:
             schema = self.scan(table).select(columns).collect_schema()
             for file, values in _files(opened, table, where):
-                yield from _read(file, values, schema, rows)
+                with self._parquet(table, file) as parquet:
+                    yield from _read(parquet, values, schema, rows)
         except LakeError:
             raise
         except Exception as error:
-            raise LakeError(f"{table.path}: cannot be read ({_first_line(error)})") from error
+            raise LakeError(f"{table.path}: cannot be read ({_reason(self.lake, error)})") from error
+
+    def _parquet(self, table: Table, file: str) -> pq.ParquetFile:
+        store = self.lake.store
+        path = store.path(table.path)
+        if store.is_local:
+            return pq.ParquetFile(f"{path}/{file}", memory_map=True, pre_buffer=False)
+        # what is next to each other comes in one request, not each column in its own
+        return pq.ParquetFile(store.files(path).open_input_file(file), pre_buffer=True)
 
     def rows(self, table: Table) -> int:
         """The number of rows, from the log's statistics alone."""
@@ -285,7 +323,7 @@ class Snapshot:
                 return 0
             if "num_records" in actions.columns and actions["num_records"].null_count() == 0:
                 return int(actions["num_records"].sum())
-            return int(_collect(table, self.scan(table).select(pl.len())).item())
+            return int(self.collect(table, self.scan(table).select(pl.len())).item())
 
         return self.cached(f"{table.path} rows", count, table)
 
@@ -305,7 +343,7 @@ class Snapshot:
 
 
 def _files(opened: DeltaTable, table: Table, where: pl.Expr | None) -> list[tuple[str, Mapping[str, Any]]]:
-    """The table's files in the order that polars scans them, each with the values of its partition."""
+    """The table's files, by their path in its folder, in polars' order, each with the values of its partition."""
     keys = table.partition_by
     actions = pl.DataFrame(opened.get_add_actions(flatten=True))
     files = opened.file_uris()
@@ -317,26 +355,22 @@ def _files(opened: DeltaTable, table: Table, where: pl.Expr | None) -> list[tupl
         kept: Iterable[int] = range(len(files))
     else:
         kept = values.with_row_index("_file").filter(where)["_file"]
-    return [(files[place], values.row(place, named=True) if keys else {}) for place in kept]
+    return [(paths[place], values.row(place, named=True) if keys else {}) for place in kept]
 
 
-def _read(file: str, values: Mapping[str, Any], schema: pl.Schema, rows: int) -> Iterator[pl.DataFrame]:
+def _read(parquet: pq.ParquetFile, values: Mapping[str, Any], schema: pl.Schema, rows: int) -> Iterator[pl.DataFrame]:
     """One file in pieces; a column that it is too old to have is a gap."""
-    with pq.ParquetFile(file, memory_map=True, pre_buffer=False) as parquet:
-        present = [name for name in schema if name in parquet.schema_arrow.names]
-        for batch in parquet.iter_batches(rows, columns=present):
-            frame = pl.DataFrame(batch)
-            yield frame.select(
-                (pl.col(name) if name in present else pl.lit(values.get(name))).cast(kind).alias(name)
-                for name, kind in schema.items()
-            )
+    present = [name for name in schema if name in parquet.schema_arrow.names]
+    for batch in parquet.iter_batches(rows, columns=present):
+        frame = pl.DataFrame(batch)
+        yield frame.select(
+            (pl.col(name) if name in present else pl.lit(values.get(name))).cast(kind).alias(name)
+            for name, kind in schema.items()
+        )
 
 
-def _collect(table: Table, frame: pl.LazyFrame) -> pl.DataFrame:
-    try:
-        return frame.collect()
-    except Exception as error:
-        raise LakeError(f"{table.path}: cannot be read ({_first_line(error)})") from error
+def _reason(lake: Lake, error: Exception) -> str:
+    return _first_line(lake.store.named(error) or error)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from credit_risk_assets.config.tables import LOAN_SCORES, LOANS, RISK_CATEGORIES
+from credit_risk_assets.resources.lake_store import LakeStore
 from dash_app.data.codes import Codes
 from dash_app.data.filters import ORIGINATION, Filters
 from dash_app.data.index import INDEXED, MODEL_LOSS, file_name, index_tables, is_large, loan_index, locked
@@ -81,17 +82,19 @@ def prepare(snapshot: Snapshot) -> None:
 
 
 def _make_apart(snapshot: Snapshot, folder: Path) -> None:
-    versions = json.dumps(dict(snapshot.versions))
-    command = [sys.executable, "-m", "dash_app.data.rated", str(snapshot.lake.root), str(folder), versions]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    store = snapshot.lake.store
+    # By its input: arguments are seen by others on the machine, and the options hold keys.
+    told = json.dumps([store.root, str(store.scratch), store.stated(), str(folder), dict(snapshot.versions)])
+    command = [sys.executable, "-m", "dash_app.data.rated"]
+    done = subprocess.run(command, input=told, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise LakeError(f"{LOANS.path}: its index cannot be made ({lines[-1][:200] if lines else 'no output'})")
 
 
-def make_files(root: Path, folder: Path, versions: dict[str, int]) -> None:
+def make_files(place: LakeStore | Path, folder: Path, versions: dict[str, int]) -> None:
     """Write the index and the rated segments of a large portfolio to the cache."""
-    snapshot = Snapshot(Lake(root, folder), versions)
+    snapshot = Snapshot(Lake(place, folder), versions)
     file = folder / f"{file_name(snapshot, index_tables())}.parquet"
     with locked(file.with_suffix(".segments")):
         if not file.exists():
@@ -134,4 +137,5 @@ def _summed(snapshot: Snapshot) -> Rated:
 
 
 if __name__ == "__main__":
-    make_files(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+    root, scratch, options, folder, versions = json.load(sys.stdin)
+    make_files(LakeStore(root, Path(scratch), options), Path(folder), versions)
