@@ -25,20 +25,26 @@ def s3_packages(spark_jars: Path) -> list[str]:
 
 
 def s3_conf(storage: StorageSettings) -> dict[str, str]:
-    """Spark's settings for a lake on S3; keys left empty are those of the environment or the machine's role."""
+    """Spark's settings for a lake on S3, without its keys: Spark hands them to its JVM on a command line."""
     if not storage.is_s3:
         return {}
     wanted = {
         "endpoint": storage.endpoint,
         "endpoint.region": storage.region,
-        "access.key": storage.access_key.get_secret_value(),
-        "secret.key": storage.secret_key.get_secret_value(),
         "connection.ssl.enabled": "false" if storage.endpoint.startswith("http://") else "true",
         "path.style.access": "true" if storage.path_style else "false",
-        "aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
-        if storage.access_key.get_secret_value()
-        else "",
     }
     conf = {f"spark.hadoop.fs.s3a.{name}": value for name, value in wanted.items() if value}
     # The same addresses on every engine: s3://, which delta-rs and Sail know, is Hadoop's s3a://.
     return {"spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem", **conf}
+
+
+def s3_keys(storage: StorageSettings) -> dict[str, str]:
+    """What a running session is told beside it: the keys of the settings; without any, those of the environment."""
+    if not storage.is_s3 or not storage.access_key.get_secret_value():
+        return {}
+    return {
+        "fs.s3a.access.key": storage.access_key.get_secret_value(),
+        "fs.s3a.secret.key": storage.secret_key.get_secret_value(),
+        "fs.s3a.aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
+    }

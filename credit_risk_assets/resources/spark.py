@@ -13,7 +13,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from credit_risk_assets.config.settings import Settings
-from credit_risk_assets.resources.jvm_s3 import LEFT_OUT, s3_conf, s3_packages
+from credit_risk_assets.resources.jvm_s3 import LEFT_OUT, s3_conf, s3_keys, s3_packages
 
 MINIMUM_JAVA = 17
 LOG_CONFIG = Path(__file__).parent.parent / "config" / "log4j2.properties"
@@ -225,7 +225,12 @@ def spark_session(settings: Settings) -> SparkSession:
     from dagster_pyspark import LazyPySparkResource
 
     session = LazyPySparkResource(spark_config=_conf(settings)).spark_session
-    for key, value in {**_COMMON_CONF, **(_DELTA_CONF if engine == "remote" else {})}.items():
+    told = dict(_COMMON_CONF)
+    if engine == "remote":
+        told |= _DELTA_CONF
+    if engine != "embedded":
+        told |= s3_keys(settings.storage)
+    for key, value in told.items():
         session.conf.set(key, value)
     _sessions[engine] = session
     return session
