@@ -55,9 +55,9 @@ def fit_lines(files: Iterable[Path]) -> list[str]:
     lines = [f"fitted over {', '.join(f'{n:,}' for n in loans)} loans: seconds grow with loans to the power of"]
     series = {"main job": [r["totals"]["main_seconds"] for r in results]}
     series["table work"] = [r["totals"]["table_work_seconds"] for r in results]
-    names = dict.fromkeys(stage["name"] for result in results for stage in result["stages"])
-    for name in names:
-        found = [s["seconds"] for r in results for s in r["stages"] if s["name"] == name]
+    job = [[stage for stage in result["stages"] if stage["part"] == "main job"] for result in results]
+    for name in dict.fromkeys(stage["name"] for stages in job for stage in stages):
+        found = [stage["seconds"] for stages in job for stage in stages if stage["name"] == name]
         if len(found) == len(results):
             series[name] = found
     lines += [
