@@ -32,12 +32,13 @@ COMPARISON = ("credit_risk_assets/modelling/oracle.py", "credit_risk_assets/comm
 
 
 def pipeline_files() -> Iterator[Path]:
-    """Every module of both packages but the simulator, the shell, which only starts it, and the comparison."""
+    """Every module of both packages but the simulator, what only starts it (shell, benchmark), and the comparison."""
     for folder in ("credit_risk_assets", "dash_app"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             name = file.relative_to(ROOT).as_posix()
+            started = ("credit_risk_assets/tape/simulat", "credit_risk_assets/benchmark/")
             allowed = (*COMPARISON, "credit_risk_assets/cli.py", "credit_risk_assets/commands/simulate.py")
-            if not name.startswith("credit_risk_assets/tape/simulat") and name not in allowed:
+            if not name.startswith(started) and name not in allowed:
                 yield file
 
 
