@@ -56,12 +56,13 @@ def delinquency_frames(lakehouse: Lakehouse, tapes: list[date]) -> dict[Any, Dat
     rates = roll_rates(bucket_pairs(loans, history, tapes).toArrow(), tapes)
     # One pair of tapes after the other: a join holds two tapes and no more.
     moves = [rating_migration(history, start, end).toArrow() for start, end in tape_pairs(tapes)]
-    session = lakehouse.session
     migration = (
-        session.createDataFrame(pa.concat_tables(moves)) if moves else session.createDataFrame([], MIGRATION_SCHEMA)
+        lakehouse.frame_of(pa.concat_tables(moves))
+        if moves
+        else lakehouse.session.createDataFrame([], MIGRATION_SCHEMA)
     )
     return {
-        VINTAGE_CURVES: session.createDataFrame(curves),
-        ROLL_RATES: session.createDataFrame(rates),
+        VINTAGE_CURVES: lakehouse.frame_of(curves),
+        ROLL_RATES: lakehouse.frame_of(rates),
         RATING_MIGRATION: migration,
     }

@@ -45,7 +45,7 @@ def portfolio_tables(platform: dg.ResourceParam[Platform]) -> Iterator[dg.Materi
     if any(lakehouse.inputs(table) != inputs for table in tables):
         sums = portfolio.segment_sums(lakehouse.read(LOANS), lakehouse.read(LOAN_HISTORY), full_tape_dates(lakehouse))
         # Small whatever the portfolio's size: computed once, then read twice.
-        segments = lakehouse.session.createDataFrame(sums.toArrow())
+        segments = lakehouse.frame_of(sums.toArrow())
         lakehouse.overwrite(PORTFOLIO_CUBE, portfolio.portfolio_cube(segments), inputs=inputs)
         lakehouse.overwrite(PORTFOLIO_KPIS, portfolio.portfolio_kpis(segments), inputs=inputs)
     for table in tables:

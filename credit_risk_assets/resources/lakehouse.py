@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import deltalake
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
 from credit_risk_assets.config.settings import Settings
@@ -108,6 +110,12 @@ class Lakehouse(LakeLog):
             )
             self.store.look_again(self.path(table))
         return Commit(self._delta(table).version()), counts
+
+    def frame_of(self, rows: pa.Table) -> DataFrame:
+        """Rows computed here as a frame; of no rows the types are kept, which Spark would want to guess."""
+        if rows.num_rows:
+            return self.session.createDataFrame(rows)
+        return self.session.createDataFrame([], from_arrow_schema(rows.schema))
 
     def ensure(self, table: Table, schema: StructType) -> None:
         """Make the table where it is missing, and add the columns that an older release's table lacks."""

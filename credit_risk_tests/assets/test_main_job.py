@@ -28,6 +28,23 @@ from credit_risk_tests.conftest import (
     table_versions,
 )
 
+FILLED = [
+    table.key
+    for table in (
+        tables.LOAN_TAPE,
+        tables.REJECTED_RECORDS,
+        tables.INGESTION_LOG,
+        tables.LOAN_HISTORY,
+        tables.LOANS,
+        tables.PORTFOLIO_KPIS,
+        tables.PORTFOLIO_CUBE,
+        tables.VINTAGE_CURVES,
+        tables.ROLL_RATES,
+        tables.RATING_MIGRATION,
+    )
+]
+"""From the files to the tables that need no model."""
+
 
 @dataclass
 class Finished:
@@ -246,3 +263,18 @@ def test_every_check_leaves_a_row_in_the_register(finished: Finished) -> None:
     assert {(row["asset"], row["check_name"], row["passed"]) for row in register.iter_rows(named=True)} == {
         (check.asset_key.to_user_string(), check.check_name, check.passed) for check in evaluated
     }
+
+
+def test_a_run_before_the_first_tape_is_no_error_and_the_tables_take_the_tapes_later(
+    tmp_path: Path, sail: SparkSession, simulated_tapes: list[Path]
+) -> None:
+    platform = Platform(make_settings(tmp_path))
+    assert run_job(platform).success
+    assert table_rows(platform, tables.ROLL_RATES).height == 0
+    assert table_rows(platform, tables.PORTFOLIO_CUBE).height == 0
+    land(platform.settings, simulated_tapes[-1])
+    filled = run_job(platform, asset_selection=[dg.AssetKey(key) for key in FILLED])
+    assert filled.success
+    assert table_rows(platform, tables.PORTFOLIO_CUBE)["loans"].sum() > 0
+    assert table_rows(platform, tables.ROLL_RATES).height > 0
+    platform.close()
