@@ -150,7 +150,7 @@ def test_the_document_of_a_version_names_its_sample_and_who_promoted_it(
         line = next(line for line in text.splitlines() if line.startswith(f"| {day} | "))
         cells = [cell.strip().replace(",", "") for cell in line.strip("|").split("|")]
         assert [int(cell) for cell in (cells[7], cells[9])] == [rows.height, rows["default_12m"].sum()]
-        assert int(cells[2]) == sum(int(cell) for cell in cells[3:7]), "on the tape = left out + in the sample"
+        assert int(cells[2]) == sum(int(cell) for cell in cells[3:8]), "on the tape = left out + in the sample"
     run_id = client(home).get_model_version(tables.MODEL_NAME, "2").tags["run_id"]
     logged = {file.path for file in client(home).list_artifacts(run_id, "document/plots")}
     assert {f"document/plots/{file.name}" for file in (tmp_path / "plots").iterdir()} == logged
