@@ -152,8 +152,7 @@ def demo(
     folder = settings.home / "simulated"
     console.print(f"simulating {loans:,} loans on three yearly tapes …")
     result = write_tapes(loans, folder, as_of=simulate.as_of_date(None), home=settings.home)
-    tapes = [file for file in result.files if "sample" not in file.name]
-    for file in tapes:
+    for file in result.tapes:
         put(settings, file)
     console.print(f"  done    {'simulate and land':28}{time.monotonic() - began:7.1f} s")
     done = run(settings, None, console)

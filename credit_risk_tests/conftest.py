@@ -167,4 +167,4 @@ def simulated_tapes(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three yearly tapes of a small simulated portfolio."""
     folder = tmp_path_factory.mktemp("tapes")
     result = simulate(SMALL_LOANS, folder, seed=TEST_SEED, as_of=AS_OF)
-    return [file for file in result.files if "sample" not in file.name]
+    return result.tapes

@@ -127,9 +127,10 @@ def _sample_figures(lakehouse: Lakehouse, result: TrainingResult) -> list[Figure
         for row in frame.select(OBSERVATION_DATE).unique().rows()
     }
     population = [row.asDict() for row in loans_at(lakehouse.read(LOAN_HISTORY), dates).collect()]
-    counted = lakehouse.read(DEVELOPMENT_SAMPLE).groupBy(OBSERVATION_DATE).count().collect()
-    observed = {row[0]: row[1] for row in counted}
-    population = [{**row, "observed": observed.get(row["as_of_date"])} for row in population]
+    if lakehouse.row_count(DEVELOPMENT_SAMPLE) > len(result.development_label) + len(result.label):  # a part was drawn
+        counted = lakehouse.read(DEVELOPMENT_SAMPLE).groupBy(OBSERVATION_DATE).count().collect()
+        observed = {row[0]: row[1] for row in counted}
+        population = [{**row, "observed": observed.get(row["as_of_date"])} for row in population]
     intake = lakehouse.rows(INGESTION_LOG, ["rows_read", "rows_rejected"])
     return sample_figures(result, population, intake)
 

@@ -21,7 +21,7 @@ from credit_risk_assets.resources.companion import Companion, enough_cores
 from credit_risk_assets.resources.database import require_databases
 from credit_risk_assets.resources.instance import open_instance
 from credit_risk_assets.resources.lake_log import LakeLog
-from credit_risk_assets.resources.mlflow import prepare
+from credit_risk_assets.resources.mlflow import prepare, quieten
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.registry import champion_of, decisions
 from credit_risk_assets.resources.spark import engine_facts
@@ -88,8 +88,7 @@ def _run(settings: Settings, platform: Platform, select: str | None, console: Co
 
     # Dagster's notices about beta features are for this code's authors, not for its users.
     warnings.filterwarnings("ignore", module="dagster")
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    quieten()
     # It warns of checks that a skipped asset leaves out; the steps below say so themselves.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
     began = time.monotonic()

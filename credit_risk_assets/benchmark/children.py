@@ -49,7 +49,7 @@ def simulated(
         loans, Path(out), as_of=date.fromisoformat(as_of), tapes=tapes, format=format, processes=processes,
         progress=progress, home=settings.home,
     )  # fmt: skip
-    files = [str(file) for file in result.files if "sample" not in file.name]
+    files = [str(file) for file in result.tapes]
     return {"began": began, "ended": time.time(), "files": files, "rows": sum(result.rows.values())}
 
 

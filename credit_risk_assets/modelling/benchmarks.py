@@ -52,7 +52,7 @@ class Compared:
     predicted: Floats
 
 
-def benchmark_figures(compared: Compared, settings: ModelSettings) -> list[Figure]:
+def benchmark_figures(rows: Compared, settings: ModelSettings) -> list[Figure]:
     """AUC (DeLong), KS, Brier, ECE and expected cost of the model, of each benchmark and of each variant.
 
     `auc_change` (DeLong's paired interval), `ece_change` and `expected_cost_change` are this model's figure minus its
@@ -64,7 +64,6 @@ def benchmark_figures(compared: Compared, settings: ModelSettings) -> list[Figur
     """
     from threadpoolctl import threadpool_limits
 
-    rows = compared
     chosen = [BY_NAME[name] for name in rows.columns if name in BY_NAME]
     variants = _variants(rows, settings)
     # Each variant trains on one thread beside the benchmarks: threads that share a small table wait for each other

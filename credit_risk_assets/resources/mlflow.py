@@ -185,13 +185,18 @@ def mlflow_resource(settings: Settings) -> ResourceDefinition:
     return tracking
 
 
+def quieten() -> None:
+    """Keep what MLflow and its migrations say of their every step out of a lender's log."""
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
 def prepare(settings: Settings) -> None:
     """Make the store where it is missing, and load what training, benchmarks and the document need.
 
     Called in a run's second process, so that neither is waited for later.
     """
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    quieten()
     client(settings)
     for library in ("sklearn.compose", "xgboost", "optbinning", "matplotlib.pyplot"):
         import_module(library)

@@ -63,6 +63,11 @@ class SimulationResult:
     truth_files: tuple[Path, ...] = ()
     defects: DefectResult | None = None
 
+    @property
+    def tapes(self) -> list[Path]:
+        """The tapes themselves, without the small sample beside them."""
+        return [file for file in self.files if "sample" not in file.name]
+
 
 def simulate(
     loans: int,

@@ -184,9 +184,8 @@ def _take(
     defects += [{"kind": DRIFT, **drift}] if drift else []
     specification.write_text(json.dumps({"seed": seed, "defects": defects}), encoding="utf-8")
     made = simulate(loans, folder / "tapes", seed=seed, as_of=as_of, tapes=tapes, defects=specification, ledger=noted)
-    for file in made.files:
-        if "sample" not in file.name:
-            file.rename(settings.landing_folder / file.name)
+    for file in made.tapes:
+        file.rename(settings.landing_folder / file.name)
     ledger = pl.read_csv(noted, infer_schema=False).filter(pl.col("kind") != DRIFT)
     entries = ledger.select("kind", pl.col("row_number").cast(pl.Int64), "loan_id").rows()
     today = as_of + timedelta(days=1)
