@@ -30,6 +30,7 @@ def click_mark(page: Any, selector: str, part: tuple[float, float] = (0.5, 0.5))
     mark = page.locator(selector).first
     label = page.locator(".hoverlayer .hovertext").first
     for _ in range(10):  # a chart that is drawn anew forgets where the mouse is
+        page.wait_for_function("() => !document.querySelector('[data-dash-is-loading]')")
         page.mouse.move(2, 2)
         mark.evaluate("mark => mark.scrollIntoView({block: 'center'})")  # not under the filters
         box = mark.bounding_box()
@@ -39,6 +40,7 @@ def click_mark(page: Any, selector: str, part: tuple[float, float] = (0.5, 0.5))
             label.wait_for(state="attached", timeout=3_000)
         except playwright.TimeoutError:
             continue
-        break
+        if mark.bounding_box() == box:
+            break
     page.mouse.click(x, y)
     page.mouse.move(2, 2)
