@@ -29,6 +29,13 @@ _COMMON_CONF = {
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
 }
 
+_SAIL_SETTINGS = {
+    # A batch is parted among the partitions of the table that is written: small ones leave a few rows to each.
+    "SAIL_EXECUTION__BATCH_SIZE": "65536",
+    # Level 3 takes a fifth longer to write and makes files 3 % smaller.
+    "SAIL_PARQUET__COMPRESSION": "zstd(1)",
+}
+
 
 class EngineError(RuntimeError):
     """The engine cannot start; the message says what is missing and the one command that mends it."""
@@ -129,6 +136,8 @@ def _resolve(whose: str, packages: list[str], left_out: str, target: Path, spark
 def _embedded_conf() -> dict[str, str]:
     # Sail's log goes to stderr at INFO; its warnings at shutdown would frighten a user.
     os.environ.setdefault("RUST_LOG", "error")
+    for name, value in _SAIL_SETTINGS.items():
+        os.environ.setdefault(name, value)
     from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer(port=0)

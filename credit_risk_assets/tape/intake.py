@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -62,12 +65,17 @@ def _digest(path: str, *_: int) -> str:
 
 
 class _Parts:
-    """Parquet parts of one folder, opened at the first block so that no empty file is left."""
+    """Parquet parts of one folder, opened at the first block so that no empty file is left.
 
-    def __init__(self, folder: Path) -> None:
+    A thread writes one block while the next is made.
+    """
+
+    def __init__(self, folder: Path, thread: ThreadPoolExecutor) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._thread = thread
         self._writer: pq.ParquetWriter | None = None
+        self._writing: Future[None] | None = None
 
     def write(self, frame: pl.DataFrame) -> None:
         if frame.is_empty():
@@ -75,11 +83,27 @@ class _Parts:
         table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self._writer is None:
             self._writer = pq.ParquetWriter(self.folder / "part-0.parquet", table.schema, compression="lz4")
-        self._writer.write_table(table)
+        self._wait()
+        self._writing = self._thread.submit(self._writer.write_table, table)
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            self._wait()
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+
+
+def _read_ahead(blocks: Iterator[TapeBlock], thread: ThreadPoolExecutor) -> Iterator[TapeBlock]:
+    """The blocks, each read by a thread while the one before is worked on."""
+    coming = thread.submit(next, blocks, None)
+    while (block := coming.result()) is not None:
+        coming = thread.submit(next, blocks, None)
+        yield block
 
 
 def _quarantine(block: TapeBlock, file: Path) -> pl.DataFrame:
@@ -119,21 +143,22 @@ def stage_tape(
     """
     tape = open_tape(file, block_bytes)
     staged = StagedTape(folder / "accepted", folder / "rejected", tape.extra_columns)
-    accepted, rejected = _Parts(staged.accepted_folder), _Parts(staged.rejected_folder)
     quarantine_file.unlink(missing_ok=True)
-    try:
-        for block in tape.blocks:
+    with (
+        ThreadPoolExecutor(1) as reading,
+        ThreadPoolExecutor(1) as writing,
+        closing(_Parts(staged.accepted_folder, writing)) as accepted,
+        closing(_Parts(staged.rejected_folder, writing)) as rejected,
+    ):
+        for block in _read_ahead(tape.blocks, reading):
             bad_lines = _quarantine(block, quarantine_file)
-            checked = check_rows(block.texts, key, today, block.undecodable)
+            checked = check_rows(block.values, key, today, block.undecodable)
             accepted.write(checked.accepted)
             rejected.write(checked.rejected)
             rejected.write(bad_lines)
             staged.rows_accepted += checked.accepted.height
             staged.rows_rejected += checked.rejected.height + bad_lines.height
             staged.rows_quarantined += bad_lines.height
-    finally:
-        accepted.close()
-        rejected.close()
     if staged.rows_quarantined:
         staged.quarantine_file = quarantine_file
     return staged

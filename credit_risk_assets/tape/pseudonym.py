@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hmac
+import re
 from hashlib import sha256
+from typing import Any
 
 import polars as pl
 
 MARK = "hmac-sha256:"
 """Stands before a value that is a pseudonym already, such as that of a rejected row on its way back."""
 MARKED = f"^{MARK}[0-9a-f]{{64}}$"
+IS_MARKED = re.compile(f"{MARK}[0-9a-f]{{64}}").fullmatch
+BLOCK_BYTES = 64
+"""SHA-256 takes its input in blocks of this size."""
 
 
 def pseudonym(customer_id: str, key: bytes) -> str:
@@ -32,17 +37,23 @@ def pseudonymise(customer_ids: pl.Series, key: bytes) -> pl.Series:
 
     Letting marked ones through is safe: what it lets into the lake is 64 hexadecimal digits, which name nobody,
     and a tape that carries the pseudonym of a customer says no more than one that carries the customer's id.
-    Each distinct id is hashed once, so that a customer with many loans costs one hash a block.
     """
-    distinct = customer_ids.drop_nulls().unique()
-    known = distinct.str.contains(MARKED)
-    hashed = pl.Series(
-        [
-            value.removeprefix(MARK) if is_known else pseudonym(value, key)
-            for value, is_known in zip(distinct.to_list(), known.to_list(), strict=True)
-        ],
-        dtype=pl.String,
-    )
-    if distinct.is_empty():
-        return customer_ids
-    return customer_ids.replace_strict(distinct, hashed, default=None, return_dtype=pl.String)
+    inner, outer = _keyed_states(key)
+
+    def replaced(customer_id: str | None) -> str | None:
+        if customer_id is None:
+            return None
+        if customer_id.startswith(MARK) and IS_MARKED(customer_id):
+            return customer_id.removeprefix(MARK)
+        message, digest = inner.copy(), outer.copy()
+        message.update(customer_id.encode())
+        digest.update(message.digest())
+        return digest.hexdigest()
+
+    return pl.Series(customer_ids.name, [replaced(value) for value in customer_ids.to_list()], dtype=pl.String)
+
+
+def _keyed_states(key: bytes) -> tuple[Any, Any]:
+    """SHA-256 with the key's two pads already in it (RFC 2104): copies of them hash an id in a third of the time."""
+    block = (key if len(key) <= BLOCK_BYTES else sha256(key).digest()).ljust(BLOCK_BYTES, b"\0")
+    return sha256(bytes(byte ^ 0x36 for byte in block)), sha256(bytes(byte ^ 0x5C for byte in block))

@@ -19,7 +19,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from credit_risk_assets.tape import contract
-from credit_risk_assets.tape.rows import ROW_NUMBER
+from credit_risk_assets.tape.rows import ROW_NUMBER, as_text, is_typed
 
 PARQUET_MAGIC = b"PAR1"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -42,11 +42,20 @@ class RaggedLine:
 
 @dataclass(frozen=True)
 class TapeBlock:
-    """A block of rows as text (`_row_number` first data row = 1), with the lines that could not be split."""
+    """A block of rows (`_row_number` first data row = 1), with the lines that could not be split.
 
-    texts: pl.DataFrame
+    `values` are text, but for what the file holds in the contract's own types (`is_typed`).
+    """
+
+    values: pl.DataFrame
     ragged: list[RaggedLine] = field(default_factory=list)
     undecodable: dict[int, list[str]] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> pl.DataFrame:
+        """The rows as text throughout."""
+        kept = [v for v in self.values if v.dtype != pl.String and v.name != ROW_NUMBER]
+        return self.values.with_columns([as_text(v) for v in kept])
 
 
 @dataclass(frozen=True)
@@ -226,8 +235,8 @@ def _decoded(name: str, values: pa.Array, numbers: list[int], undecodable: dict[
 
 
 def _blanks_to_null(frame: pl.DataFrame, numbers: list[int]) -> pl.DataFrame:
-    stripped = [pl.col(name).str.strip_chars() for name in frame.columns]
-    return frame.select(
+    stripped = [pl.col(name).str.strip_chars() for name in frame.columns if frame.schema[name] == pl.String]
+    return frame.with_columns(
         [pl.when(value != "").then(value) for value in stripped] + [pl.Series(ROW_NUMBER, numbers, pl.Int64)]
     )
 
@@ -247,26 +256,14 @@ def _open_parquet(file: Path, required: tuple[str, ...]) -> OpenTape:
     return OpenTape(names, extra, _parquet_blocks(file, tape, names))
 
 
-def _as_text(values: pl.Series) -> pl.Series:
-    # Whole floats print as integers, time stamps at midnight as dates: one text form for the rules.
-    if values.dtype.is_float():
-        whole = values.round(0).cast(pl.Int64, strict=False).cast(pl.String)
-        text = values.cast(pl.String)
-        is_whole = (values == values.round(0)) & (values.abs() < 2**53)
-        frame = pl.DataFrame({"t": text, "w": whole, "i": is_whole, "n": values.is_nan()})
-        return frame.select(pl.when(~pl.col("n")).then(pl.when("i").then("w").otherwise("t"))).to_series()
-    if values.dtype == pl.Boolean:
-        return values.cast(pl.Int8).cast(pl.String)
-    if isinstance(values.dtype, pl.Datetime):
-        return values.dt.strftime("%Y-%m-%d %H:%M:%S")
-    return values.cast(pl.String, strict=False)
-
-
-def _parquet_text(name: str, values: pa.Array, numbers: list[int], undecodable: dict[int, list[str]]) -> pl.Series:
+def _parquet_values(name: str, values: pa.Array, numbers: list[int], undecodable: dict[int, list[str]]) -> pl.Series:
     kind = values.type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         values = _decoded(name, values.cast(pa.large_binary()), numbers, undecodable)
-    return _as_text(pl.Series(name, values)).alias(name)
+    series = pl.Series(name, values)
+    if is_typed(contract.BY_NAME.get(name), series.dtype):
+        return series.fill_nan(None) if series.dtype.is_float() else series
+    return as_text(series)
 
 
 def _next_batch(file: Path, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
@@ -283,7 +280,7 @@ def _parquet_blocks(file: Path, tape: pq.ParquetFile, names: list[str]) -> Itera
         numbers = list(range(first, first + batch.num_rows))
         first += batch.num_rows
         undecodable: dict[int, list[str]] = {}
-        texts = pl.DataFrame(
-            [_parquet_text(name, values, numbers, undecodable) for name, values in zip(names, batch, strict=True)]
-        )
-        yield TapeBlock(_blanks_to_null(texts, numbers), undecodable=undecodable)
+        columns = [
+            _parquet_values(name, values, numbers, undecodable) for name, values in zip(names, batch, strict=True)
+        ]
+        yield TapeBlock(_blanks_to_null(pl.DataFrame(columns), numbers), undecodable=undecodable)

@@ -35,14 +35,39 @@ class Rule:
     expected: str
 
 
-def parse_value(name: str, column: Column) -> pl.Expr:
-    """Text to the contract column's type; what does not fit becomes null: compare with the text to find it."""
+def is_typed(column: Column | None, found: pl.DataType) -> bool:
+    """Whether a file's values need no text between them and the contract's type."""
+    if column is None or column.type == "string":
+        return False
+    return found == pl.Date if column.type == "date" else found == pl.Float64 or found.is_integer()
+
+
+def as_text(values: pl.Series) -> pl.Series:
+    """A column as the text that a CSV tape would hold: whole floats as integers, days without a time."""
+    if values.dtype.is_float():
+        whole = values.round(0).cast(pl.Int64, strict=False).cast(pl.String)
+        text = values.cast(pl.String)
+        is_whole = (values == values.round(0)) & (values.abs() < 2**53)
+        frame = pl.DataFrame({"t": text, "w": whole, "i": is_whole, "n": values.is_nan()})
+        picked = pl.when(~pl.col("n")).then(pl.when("i").then("w").otherwise("t"))
+        return frame.select(picked.alias(values.name)).to_series()
+    if values.dtype == pl.Boolean:
+        return values.cast(pl.Int8).cast(pl.String)
+    if isinstance(values.dtype, pl.Datetime):
+        return values.dt.strftime("%Y-%m-%d %H:%M:%S")
+    return values.cast(pl.String, strict=False)
+
+
+def parse_value(name: str, column: Column, *, typed: bool = False) -> pl.Expr:
+    """A text, or a value of the file's own type, as the contract's; what does not fit becomes null."""
     text = pl.col(name)
     if column.type == "string":
         if column.name in CATEGORIES:
             return text.str.to_lowercase().str.replace_all(r"[\s\-]+", "_")
         return text
     if column.type == "date":
+        if typed:
+            return text
         day = text.str.replace(r"[T ]00:00:00(\.0+)?(Z|\+00:00)?$", "")
         return day.str.to_date("%Y-%m-%d", strict=False)
     number = text.cast(pl.Float64, strict=False)
@@ -57,7 +82,7 @@ _TYPE_TEXT = {"date": "a date (yyyy-mm-dd)", "double": "a number", "int": "a who
 
 
 def row_rules(today: date) -> list[Rule]:
-    """Every rule of the contract, over columns parsed by `parse_value` with their text beside them as `NAME:text`."""
+    """Every rule of the contract, over columns parsed by `parse_value` with the file's own beside them as `NAME:text`."""
     rules: list[Rule] = []
     for column in contract.COLUMNS:
         value, text = pl.col(column.name), pl.col(f"{column.name}:text")
@@ -118,25 +143,28 @@ def reason(rule: Rule, texts: dict[str, str | None]) -> str:
 
 
 def check_rows(
-    texts: pl.DataFrame,
+    values: pl.DataFrame,
     key: bytes,
     today: date,
     undecodable: dict[int, list[str]] | None = None,
 ) -> Block:
-    """Parse a block of text values and part the rows that keep the contract from those that break it.
+    """Parse a block of values and part the rows that keep the contract from those that break it.
 
-    `texts`: one string column per tape column by its contract or foreign name, blanks as null, and
-    `_row_number`. Contract columns the tape lacks come out as null columns. `undecodable` names, per row
+    `values`: one column per tape column by its contract or foreign name, as text or typed (`is_typed`), blanks as
+    null, and `_row_number`. Contract columns the tape lacks come out as null columns. `undecodable` names, per row
     number, the columns whose bytes were no UTF-8. The customer id leaves this function as a pseudonym alone.
     """
-    extra = [name for name in texts.columns if name not in contract.BY_NAME and name != ROW_NUMBER]
-    missing = [name for name in contract.NAMES if name not in texts.columns]
-    texts = texts.with_columns([pl.lit(None, pl.String).alias(name) for name in missing])
-    badly = texts.select(badly_marked(pl.col("customer_id")).alias(BADLY_MARKED)).to_series()
-    texts = texts.with_columns(pseudonymise(texts["customer_id"], key).alias("customer_id"))
+    extra = [name for name in values.columns if name not in contract.BY_NAME and name != ROW_NUMBER]
+    missing = [name for name in contract.NAMES if name not in values.columns]
+    values = values.with_columns([pl.lit(None, pl.String).alias(name) for name in missing])
+    badly = values.select(badly_marked(pl.col("customer_id")).alias(BADLY_MARKED)).to_series()
+    values = values.with_columns(pseudonymise(values["customer_id"], key).alias("customer_id"))
 
-    frame = texts.select(
-        [parse_value(column.name, column).alias(column.name) for column in contract.COLUMNS]
+    frame = values.select(
+        [
+            parse_value(column.name, column, typed=is_typed(column, values.schema[column.name])).alias(column.name)
+            for column in contract.COLUMNS
+        ]
         + [pl.col(column.name).alias(f"{column.name}:text") for column in contract.COLUMNS]
         + [pl.col(name) for name in extra]
         + [badly, pl.col(ROW_NUMBER)]
@@ -147,17 +175,22 @@ def check_rows(
     undecodable = undecodable or {}
     if undecodable:
         bad = bad | frame[ROW_NUMBER].is_in(list(undecodable))
-    accepted = frame.filter(~bad).select([*contract.NAMES, *extra, ROW_NUMBER])
+    accepted = frame.select([*contract.NAMES, *extra, ROW_NUMBER])
+    if not bad.any():
+        return Block(accepted, rejected_frame([]))
+    accepted = accepted.filter(~bad)
 
     rejected = []
-    kept = [name for name in texts.columns if name not in missing and name != ROW_NUMBER]
-    for values, flags in zip(texts.filter(bad).iter_rows(named=True), broken.filter(bad).iter_rows(), strict=True):
-        number = values[ROW_NUMBER]
+    kept = [name for name in values.columns if name not in missing and name != ROW_NUMBER]
+    refused = values.filter(bad)
+    refused = refused.with_columns([as_text(refused[n]) for n in kept if refused.schema[n] != pl.String])
+    for texts, flags in zip(refused.iter_rows(named=True), broken.filter(bad).iter_rows(), strict=True):
+        number = texts[ROW_NUMBER]
         reasons = [f"{name} is not UTF-8 text: expected UTF-8" for name in undecodable.get(number, [])] + [
-            reason(rules[i], values) for i, flag in enumerate(flags) if flag
+            reason(rules[i], texts) for i, flag in enumerate(flags) if flag
         ]
-        raw = json.dumps({name: values[name] for name in kept}, ensure_ascii=False)
-        rejected.append((values["loan_id"], reasons, raw, number))
+        raw = json.dumps({name: texts[name] for name in kept}, ensure_ascii=False)
+        rejected.append((texts["loan_id"], reasons, raw, number))
     return Block(accepted, rejected_frame(rejected))
 
 
