@@ -19,7 +19,7 @@ from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS, TABLES
 from credit_risk_assets.resources.companion import Companion, enough_cores
 from credit_risk_assets.resources.database import require_databases
-from credit_risk_assets.resources.instance import open_instance
+from credit_risk_assets.resources.instance import open_for_run
 from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.mlflow import prepare, quieten
 from credit_risk_assets.resources.platform import Platform
@@ -96,7 +96,7 @@ def _run(settings: Settings, platform: Platform, select: str | None, console: Co
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    with open_instance(settings) as instance:
+    with open_for_run(settings) as instance:
         loggers = {LOGGER: progress_logger(say, times)}
         defs = build_defs(settings, resource_overrides={"platform": platform}, loggers=loggers)
         selected = _selected(defs, select) if select else None
