@@ -7,13 +7,12 @@ daemon, its web server and `dagster dev` open them as ever, at the same time too
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.runs import SqliteRunStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine, event
 
@@ -41,14 +40,17 @@ class OpenRunStorage(SqliteRunStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "OpenRunStorage":
+        """Make the storage as Dagster configures it."""
         return cls.from_local(inst_data=inst_data, **config_value)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
+        """Lend a connection within a transaction."""
         with self._engine.begin() as connection:
             yield connection
 
     def dispose(self) -> None:
+        """Close the files."""
         super().dispose()
         self._engine.dispose()
 
@@ -64,6 +66,7 @@ class OpenEventLogStorage(SqliteEventLogStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "OpenEventLogStorage":
+        """Make the storage as Dagster configures it."""
         return cls(inst_data=inst_data, **config_value)
 
     @contextmanager
@@ -77,18 +80,22 @@ class OpenEventLogStorage(SqliteEventLogStorage):
             yield connection
 
     def run_connection(self, run_id: str | None = None) -> Any:
+        """Lend a connection to a run's file within a transaction."""
         return self._opened(run_id or "")
 
     def index_connection(self) -> Any:
+        """Lend a connection to the index within a transaction."""
         return self._opened(_INDEX)
 
     def has_table(self, table_name: str) -> bool:
+        """Whether the index has the table."""
         # A table that is there stays; Dagster asks with every event.
         if table_name not in self._tables and super().has_table(table_name):
             self._tables.add(table_name)
         return table_name in self._tables
 
     def dispose(self) -> None:
+        """Close the files."""
         super().dispose()
         for engine in self._engines.values():
             engine.dispose()

@@ -52,7 +52,8 @@ def test_daemon_and_web_server_read_a_run_while_it_is_kept_open_and_after(settin
     with open_instance(settings) as instance:
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
         version = instance.get_latest_materialization_event(dg.AssetKey("ledger"))
-        assert version is not None and version.asset_materialization is not None
+        assert version is not None
+        assert version.asset_materialization is not None
         assert version.asset_materialization.metadata["rows"].value == 3
         keys = [dg.AssetCheckKey(dg.AssetKey("ledger"), name) for name in ("complete", "balanced")]
         found = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
@@ -66,7 +67,8 @@ def test_files_kept_open_see_what_others_write(settings: Settings) -> None:
         run = run_ledger(beside)
         assert instance.get_run_by_id(run.run_id) is not None
         assert told(instance, run.run_id) == told(beside, run.run_id)
-        assert run_ledger(instance).success and run_ledger(beside).success
+        assert run_ledger(instance).success
+        assert run_ledger(beside).success
         assert len(beside.get_run_ids()) == 3
 
 
