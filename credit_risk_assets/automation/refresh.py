@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from threading import Thread
 from typing import Any
 
 import dagster as dg
@@ -19,9 +20,9 @@ from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import MODEL_PERFORMANCE, PORTFOLIO_KPIS, TABLES
 from credit_risk_assets.resources.companion import Companion, enough_cores
 from credit_risk_assets.resources.database import require_databases
-from credit_risk_assets.resources.instance import open_instance
+from credit_risk_assets.resources.instance import open_for_run
 from credit_risk_assets.resources.lake_log import LakeLog
-from credit_risk_assets.resources.mlflow import prepare, quieten
+from credit_risk_assets.resources.mlflow import preload, prepare, quieten
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.registry import champion_of, decisions
 from credit_risk_assets.resources.spark import engine_facts
@@ -96,7 +97,7 @@ def _run(settings: Settings, platform: Platform, select: str | None, console: Co
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    with open_instance(settings) as instance:
+    with open_for_run(settings) as instance:
         loggers = {LOGGER: progress_logger(say, times)}
         defs = build_defs(settings, resource_overrides={"platform": platform}, loggers=loggers)
         selected = _selected(defs, select) if select else None
@@ -113,6 +114,8 @@ def _run(settings: Settings, platform: Platform, select: str | None, console: Co
                 say(f"  FAILED  {event.step_key}: {step_reason(event)}")
             return done
 
+        if platform.companion is not None:  # it is likely to train, and the engine's steps leave a core idle
+            Thread(target=preload, name="preload", daemon=True).start()
         result = execute(job, selected)
         checks = list(result.get_asset_check_evaluations())
         if select is None and refused_in(checks) and stale_scores(LakeLog.of(settings)):

@@ -30,6 +30,12 @@ INSTANCE_CONFIG: dict[str, Any] = {
 }
 
 
+_RUN_HISTORY = "credit_risk_assets.resources.run_history"
+OPEN_SQLITE = {
+    "run_storage": ("OpenRunStorage", "history"),
+    "event_log_storage": ("OpenEventLogStorage", "history/runs"),
+}
+"""What keeps the files of Dagster's default storage open, and the folders where Dagster has them."""
 POSTGRES_VARIABLE = f"{ENV_PREFIX}DAGSTER__POSTGRES_URL"
 POSTGRES_STORAGE: dict[str, Any] = {"postgres": {"postgres_url": {"env": POSTGRES_VARIABLE}}}
 
@@ -89,3 +95,26 @@ def open_instance(settings: Settings) -> DagsterInstance:
     from dagster import DagsterInstance
 
     return DagsterInstance.get()
+
+
+def open_for_run(settings: Settings) -> DagsterInstance:
+    """The persistent instance of this home for a run in this process, which keeps SQLite's files open meanwhile.
+
+    A storage that the configuration names stays as it is. Raises `DatabaseError` where its database does not answer.
+    """
+    require_databases(settings)
+    prepare_instance(settings)
+    from dagster import DagsterInstance
+    from dagster._core.instance import InstanceRef
+
+    home = Path(os.environ["DAGSTER_HOME"]).expanduser()
+    if not home.is_absolute():
+        return DagsterInstance.get()  # which refuses it, and says why
+    ref = InstanceRef.from_dir(str(home))
+    if ref.storage_data != InstanceRef.config_defaults(str(home))["storage"]:
+        return DagsterInstance.from_ref(ref)
+    storages = {
+        kind: {"module": _RUN_HISTORY, "class": name, "config": {"base_dir": str(home / folder)}}
+        for kind, (name, folder) in OPEN_SQLITE.items()
+    }
+    return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=storages))

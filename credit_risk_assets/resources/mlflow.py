@@ -202,6 +202,12 @@ def prepare(settings: Settings) -> None:
         import_module(library)
 
 
+def preload() -> None:
+    """Load what the tracking of a run needs, in a thread beside an engine at work, so that training finds it there."""
+    for library in ("dagster_mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store"):
+        import_module(library)
+
+
 def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
