@@ -82,7 +82,7 @@ _TYPE_TEXT = {"date": "a date (yyyy-mm-dd)", "double": "a number", "int": "a who
 
 
 def row_rules(today: date) -> list[Rule]:
-    """Every rule of the contract, over columns parsed by `parse_value` with the file's own beside them as `NAME:text`."""
+    """Every rule of the contract, over columns parsed by `parse_value`; `NAME:text` is the file's own value."""
     rules: list[Rule] = []
     for column in contract.COLUMNS:
         value, text = pl.col(column.name), pl.col(f"{column.name}:text")
