@@ -137,10 +137,11 @@ def fit_members(
     """
     count = count or (FOLDS if len(label) < SINGLE_MEMBER_FROM_ROWS else 1)
     scale = fit_scale(matrix, settings.seed)
-    members = []
+    members: list[Member] = []
     for member, booster in enumerate(_boost(matrix, label, folds, count, settings, monotone)):
         training = np.flatnonzero(_training_rows(folds, member))
-        line = fit_linear(scale, matrix, label, settings.seed, monotone, training)
+        near = members[0].line if members else None
+        line = fit_linear(scale, matrix, label, settings.seed, monotone, training, near)
         members.append(Member(booster, line, booster.num_boosted_rounds(), (member + 1) % FOLDS))
     return members
 
