@@ -98,6 +98,7 @@ def train_rivals(rows: Compared, settings: ModelSettings) -> Rivals:
         threadpool_limits(limits=1, user_api="blas"),
         ThreadPoolExecutor(settings.threads) as pool,
     ):
+        warnings.simplefilter("ignore")  # whichever training puts its own filters back, these stay
         pending = {name: pool.submit(_single, rows, *variant) for name, variant in variants.items()}
         trained: dict[str, Rival] = {}
         points: list[Figure] = []
