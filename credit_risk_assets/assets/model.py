@@ -28,14 +28,14 @@ from credit_risk_assets.config.tables import (
 )
 from credit_risk_assets.credit.features import model_features
 from credit_risk_assets.credit.portfolio import ON_BOOK_SQL
-from credit_risk_assets.modelling.benchmarks import benchmark_figures, compared_rows
+from credit_risk_assets.modelling.benchmarks import benchmark_figures, compared_rows, train_rivals
 from credit_risk_assets.modelling.champion import compare
 from credit_risk_assets.modelling.evaluate import BOOTSTRAP_REPLICATES
 from credit_risk_assets.modelling.exclusions import loans_at, sample_figures
 from credit_risk_assets.modelling.figures import Figure
 from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE, drawn_sql
 from credit_risk_assets.modelling.score import SCORE_SCHEMA, dump_model, make_scorer, scorer_columns
-from credit_risk_assets.modelling.train import TrainingResult, analysed_columns, train_default_model
+from credit_risk_assets.modelling.train import TrainingResult, analysed_columns, divide_sample, train_default_model
 from credit_risk_assets.modelling.validation import validate
 from credit_risk_assets.resources.commits import IdempotenceKey
 from credit_risk_assets.resources.lakehouse import Lakehouse
@@ -196,11 +196,9 @@ def default_model(
             yield materialized(lakehouse, table)
         return
     mlflow.active_run()  # begins it: what is registered belongs to it
-    result = train_default_model(
-        training_frame(lakehouse, settings.model.maximum_sample_rows), settings.model, replicates=BOOTSTRAP_REPLICATES
-    )
-    compared = compared_rows(result, settings.model)
-    benchmarks = platform.beside(benchmark_figures, compared, settings.model)
+    sample = divide_sample(training_frame(lakehouse, settings.model.maximum_sample_rows), settings.model)
+    rivals = platform.beside(train_rivals, compared_rows(sample, settings.model), settings.model)
+    result = train_default_model(sample, settings.model, replicates=BOOTSTRAP_REPLICATES)
     figures = validate(result, settings.model)
     figures += _sample_figures(lakehouse, result)
     figures += [Figure("leak", finding, "", "finding", 1.0) for finding in result.leaks]
@@ -210,7 +208,7 @@ def default_model(
     tags = {"development_sample_version": str(inputs[DEVELOPMENT_SAMPLE.path])}
     registered = register(result, settings, tags)
     version, now = registered.version, datetime.now(UTC)
-    figures += benchmarks()
+    figures += benchmark_figures(result, rivals(), settings.model)
     log_figures(settings, registered.run_id, figures)
     record(
         lakehouse,

@@ -50,11 +50,14 @@ class Calibrator:
 def _weights(margins: Floats, label: NDArray[np.int64]) -> tuple[float, float, float]:
     """Logistic weights, none below 0: a margin that ranks the wrong way round counts for nothing."""
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     used = np.array([True, True])
     while used.any():
         # practically no penalty: the curve must meet the observed rate
-        line = LogisticRegression(C=1e6, tol=1e-8, max_iter=500).fit(margins * used, label)
+        with threadpool_limits(limits=1, user_api="blas"):
+            line = LogisticRegression(C=1e6, tol=1e-8, max_iter=500, solver="newton-cholesky")
+            line.fit(margins * used, label)
         weights = line.coef_[0] * used
         if (weights >= 0).all():
             return float(weights[0]), float(weights[1]), float(line.intercept_[0])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
@@ -156,7 +157,7 @@ def _held_out(trained: TrainingResult) -> _Chance:
 
 def _sampled(sample: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     """Whole customers, until there are rows enough."""
-    names, codes = np.unique(sample["customer_id"].cast(pl.String).to_numpy().astype(str), return_inverse=True)
+    codes, names = pd.factorize(sample["customer_id"].cast(pl.String).to_numpy())
     share = min(1.0, CANARY_ROWS / sample.height)
     return sample.filter(pl.Series(rng.permutation(len(names))[codes] < len(names) * share))
 

@@ -15,11 +15,10 @@ from credit_risk_assets.config.settings import ModelSettings
 from credit_risk_assets.config.tables import RISK_RATINGS
 from credit_risk_assets.credit.rating import risk_rating
 from credit_risk_assets.modelling.errors import ModelDataError
-from credit_risk_assets.modelling.metrics import Ranked, measure, ranked
+from credit_risk_assets.modelling.metrics import Ranked, cells, measure, ranked
 
 Floats = NDArray[np.float64]
 BOOTSTRAP_REPLICATES = 200
-BOOTSTRAP_ROWS = 200_000
 _SLOPE_PENALTY, _NEWTON_STEPS, _STEP_ENDS, _TINY = 1e-6, 50, 1e-9, 1e-12
 GUARD_ROWS = 100_000
 """Leak guards look at this many rows at most: an AUC of 0.95 shows in far fewer."""
@@ -63,18 +62,31 @@ def _checked(label: Any, pd_12m: Any) -> tuple[NDArray[np.int64], Floats]:
     return outcomes, pds
 
 
+def _placements(outcomes: NDArray[np.int64], pds: Floats) -> tuple[Floats, Floats]:
+    """For each bad row the share of good ones that it passes, for each good row the share of bad ones that pass it.
+
+    In the order of the rows; of equal probabilities half count.
+    """
+    order = np.argsort(pds, kind="stable")  # rows that come sorted cost one look
+    last = np.flatnonzero(np.append(np.diff(pds[order]) != 0, True))
+    bads = np.cumsum(outcomes[order])[last]
+    goods = last + 1 - bads
+    sizes = np.diff(last, prepend=-1)
+    passed = (goods + np.concatenate(([0], goods[:-1]))) / (2 * goods[-1])
+    passing = 1 - (bads + np.concatenate(([0], bads[:-1]))) / (2 * bads[-1])
+    placed = np.empty(len(pds))
+    placed[order] = np.where(outcomes[order] == 1, np.repeat(passed, sizes), np.repeat(passing, sizes))
+    return placed[outcomes == 1], placed[outcomes == 0]
+
+
 def delong_interval(label: Any, pd_12m: Any, level: float = 0.95) -> Metric:
     """AUC with DeLong's interval (DeLong, DeLong and Clarke-Pearson 1988, by mid-ranks)."""
     outcomes, pds = _checked(label, pd_12m)
-    bad, good = pds[outcomes == 1], pds[outcomes == 0]
-    m, n = len(bad), len(good)
-    everyone = stats.rankdata(np.concatenate((bad, good)))
-    placed_bad = (everyone[:m] - stats.rankdata(bad)) / n
-    placed_good = 1 - (everyone[m:] - stats.rankdata(good)) / m
-    auc = float(placed_bad.mean())
-    variance = 0.0
-    if m > 1 and n > 1:
-        variance = float(placed_bad.var(ddof=1)) / m + float(placed_good.var(ddof=1)) / n
+    bad, good = _placements(outcomes, pds)
+    auc = float(bad.mean())
+    variance = sum(float(placed.var(ddof=1)) / len(placed) for placed in (bad, good) if len(placed) > 1)
+    if min(len(bad), len(good)) < 2:
+        variance = 0.0
     reach = float(stats.norm.ppf(0.5 + level / 2)) * math.sqrt(variance)
     return Metric(auc, max(0.0, auc - reach), min(1.0, auc + reach))
 
@@ -82,32 +94,25 @@ def delong_interval(label: Any, pd_12m: Any, level: float = 0.95) -> Metric:
 def _bootstrap(
     rows: Ranked, threshold: float, costs: tuple[float, float] | None, replicates: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % interval of each metric; on large tables from a part of the rows, narrowed to the size of the whole.
+    """The 95 % interval of each metric.
 
-    The spread of these metrics falls with the root of the number of rows (subsampling, Politis, Romano and Wolf 1999).
+    A replicate draws as many rows as there are, with replacement: how many of each cell, not which ones (see
+    `metrics.cells`), so that its cost does not grow with the table. What a cell's width does to a metric itself is
+    taken out of the interval.
     """
     rng = np.random.default_rng(seed)
+    parts, counts = cells(rows, threshold)
+    whole, centre = measure(rows, threshold, costs=costs), measure(parts, threshold, counts.astype(float), costs=costs)
     found: dict[str, list[float]] = {}
-    whole, narrowing = None, 1.0
-    if len(rows.pd) > BOOTSTRAP_ROWS:
-        whole, narrowing = measure(rows, threshold, costs=costs), math.sqrt(BOOTSTRAP_ROWS / len(rows.pd))
-        chosen = np.sort(rng.choice(len(rows.pd), BOOTSTRAP_ROWS, replace=False))
-        part = rows.pd[chosen]
-        rows = Ranked(rows.bad[chosen], part, np.flatnonzero(np.append(np.diff(part) != 0, True)))
-    centre = measure(rows, threshold, costs=costs) if whole is not None else {}
-    size = len(rows.pd)
-    for _ in range(replicates):
-        weights = np.bincount(rng.integers(0, size, size), minlength=size).astype(float)
-        if not 0 < float(np.dot(weights, rows.bad)) < weights.sum():
+    for weights in rng.multinomial(len(rows.pd), counts / counts.sum(), size=replicates).astype(float):
+        if not 0 < float(np.dot(weights, parts.bad)) < weights.sum():
             continue
-        for name, value in measure(rows, threshold, weights, costs=costs).items():
+        for name, value in measure(parts, threshold, weights, costs=costs).items():
             found.setdefault(name, []).append(value)
     intervals = {}
     for name, values in found.items():
-        low, high = float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))
-        if whole is not None:
-            low, high = (whole[name] + (bound - centre[name]) * narrowing for bound in (low, high))
-        intervals[name] = (low, high)
+        low, high = np.quantile(values, (0.025, 0.975)) + (whole[name] - centre[name])
+        intervals[name] = (float(low), float(high))
     return intervals
 
 
@@ -271,13 +276,7 @@ def delong_difference(label: Any, pd_12m: Any, other_pd_12m: Any, level: float =
     """AUC of the first model minus that of the second on the same rows, with DeLong's paired interval."""
     outcomes, first = _checked(label, pd_12m)
     _, second = _checked(label, other_pd_12m)
-    places = []
-    for pds in (first, second):
-        bad, good = pds[outcomes == 1], pds[outcomes == 0]
-        everyone = stats.rankdata(np.concatenate((bad, good)))
-        m, n = len(bad), len(good)
-        placed = (everyone[:m] - stats.rankdata(bad)) / n
-        places.append((placed, 1 - (everyone[m:] - stats.rankdata(good)) / m))
+    places = [_placements(outcomes, pds) for pds in (first, second)]
     difference = float(places[0][0].mean() - places[1][0].mean())
     spread = [first_part - second_part for first_part, second_part in zip(*places, strict=True)]
     variance = sum(float(part.var(ddof=1)) / len(part) for part in spread if len(part) > 1)

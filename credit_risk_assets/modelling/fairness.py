@@ -7,7 +7,7 @@ customary yardstick under the Equal Credit Opportunity Act's effects test, not a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,6 +88,7 @@ def fairness_figures(result: TrainingResult) -> list[Figure]:
     and how many groups were judged, lie below four fifths unexplained, or were too small.
     """
     rows = tested_rows(result)
+    rows = replace(rows, frame=rows.frame.select(name for name in ATTRIBUTES if name in rows.frame.columns)).by_risk()
     figures: list[Figure] = []
     for attribute in ATTRIBUTES:
         if attribute in rows.frame.columns:

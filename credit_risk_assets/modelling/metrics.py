@@ -1,41 +1,34 @@
 """The numbers that judge a default model, from outcomes, probabilities and row weights.
 
-Rows are sorted once; a bootstrap replicate is the same rows with other weights, so that hundreds of replicates
-cost little.
+Rows are sorted once; a bootstrap replicate is the same rows, or cells of rows of about one probability, with other
+weights, so that hundreds of replicates cost little.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 ECE_BINS = 10
+CELLS = 1_000
 _EPSILON = 1e-15
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Outcomes and probabilities from the riskiest row to the safest; `ends` closes each run of equal ones."""
+    """Outcomes and probabilities from the riskiest row to the safest; `ends` closes each run of equal ones.
+
+    `losses` are the rows' log losses, `squares` their squared errors.
+    """
 
     bad: Floats
     pd: Floats
     ends: NDArray[np.intp]
-
-    @cached_property
-    def losses(self) -> Floats:
-        """Each row's log loss."""
-        clipped = np.clip(self.pd, _EPSILON, 1 - _EPSILON)
-        found: Floats = -np.where(self.bad > 0, np.log(clipped), np.log1p(-clipped))
-        return found
-
-    @cached_property
-    def squares(self) -> Floats:
-        """Each row's squared error."""
-        return (self.pd - self.bad) ** 2
+    losses: Floats
+    squares: Floats
 
 
 def ranked(label: NDArray[np.int64], pd_12m: Floats) -> Ranked:
@@ -43,7 +36,44 @@ def ranked(label: NDArray[np.int64], pd_12m: Floats) -> Ranked:
     order = np.argsort(-pd_12m, kind="stable")
     sorted_pd = pd_12m[order]
     ends = np.flatnonzero(np.append(np.diff(sorted_pd) != 0, True))
-    return Ranked(label[order].astype(float), sorted_pd, ends)
+    bad = label[order].astype(float)
+    clipped = np.clip(sorted_pd, _EPSILON, 1 - _EPSILON)
+    losses = -np.where(bad > 0, np.log(clipped), np.log1p(-clipped))
+    return Ranked(bad, sorted_pd, ends, losses, (sorted_pd - bad) ** 2)
+
+
+def cells(rows: Ranked, threshold: float, most: int = CELLS) -> tuple[Ranked, NDArray[np.int64]]:
+    """The rows in at most `most` (and one more) runs of neighbours, as one row a run and outcome, and how many each is.
+
+    Equal probabilities stay together and no run crosses the threshold; with fewer different probabilities than
+    `most` nothing is lost. A run's rows count as having its mean probability.
+    """
+    size = len(rows.pd)
+    ends = rows.ends
+    if len(ends) > most:
+        wanted = np.searchsorted(ends + 1, np.arange(1, most + 1) * size / most, side="left")
+        above = int(np.searchsorted(-rows.pd, -threshold, side="right"))
+        ends = np.unique(np.concatenate((ends[np.minimum(wanted, len(ends) - 1)], [above - 1] if above else [])))
+        ends = ends.astype(np.intp)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+
+    def parted(values: Floats) -> Floats:
+        """The sums over each run's bad and good rows, one after the other."""
+        bads = np.add.reduceat(values * rows.bad, starts)
+        return np.column_stack((bads, np.add.reduceat(values, starts) - bads)).ravel()
+
+    counts = np.rint(parted(np.ones(size)))
+    held = counts > 0
+    means = np.repeat(np.add.reduceat(rows.pd, starts) / np.diff(np.append(starts, size)), 2)
+    closing = np.cumsum(held)[1::2] - 1
+    found = Ranked(
+        np.tile([1.0, 0.0], len(starts))[held],
+        means[held],
+        closing,
+        parted(rows.losses)[held] / counts[held],
+        parted(rows.squares)[held] / counts[held],
+    )
+    return found, counts[held].astype(np.int64)
 
 
 def measure(
@@ -70,8 +100,10 @@ def measure(
     auc = float(np.sum(np.diff(fp) * (tp[1:] + tp[:-1]) / 2))
     precision_curve = bads[rows.ends] / np.maximum(alls[rows.ends], _EPSILON)
 
-    edges = np.searchsorted(alls, np.arange(1, ECE_BINS) * total / ECE_BINS, side="left") + 1
-    starts = np.unique(np.concatenate(([0], np.minimum(edges, len(pd) - 1))))
+    reached_alls, reached_bads = alls[rows.ends], bads[rows.ends]
+    edges = np.searchsorted(reached_alls, np.arange(1, ECE_BINS) * total / ECE_BINS, side="left")
+    starts = np.unique(np.concatenate(([0], rows.ends[np.minimum(edges, len(rows.ends) - 1)] + 1)))
+    starts = starts[starts < len(pd)]
     gaps = np.add.reduceat(weight * (bad - pd), starts)
 
     cut = int(np.searchsorted(-pd, -threshold, side="right"))
@@ -81,7 +113,7 @@ def measure(
     precision = true_bad / flagged if flagged else 0.0
     recall = true_bad / total_bad
     mean_pd, observed = float(np.dot(weight, pd)) / total, total_bad / total
-    capture = float(np.interp(0.1 * total, alls, bads)) / total_bad
+    capture = float(np.interp(0.1 * total, np.append(0.0, reached_alls), np.append(0.0, reached_bads))) / total_bad
     # loans of one probability are declined together
     reached = int(np.searchsorted(bads[rows.ends], 0.7 * total_bad * (1 - _EPSILON), side="left"))
     at_70 = int(rows.ends[min(reached, len(rows.ends) - 1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def segment_figures(result: TrainingResult) -> list[Figure]:
     `observation_date`, and `all`. `position` numbers a dimension's groups in their order.
     """
     rows = tested_rows(result)
+    used = (*DIMENSIONS, "origination_quarter", OBSERVATION_DATE)
+    rows = replace(rows, frame=rows.frame.select(name for name in used if name in rows.frame.columns)).by_risk()
     figures = _measured(ALL, "", rows.label, rows.predicted)
     for subject in DIMENSIONS:
         if subject in rows.frame.columns:

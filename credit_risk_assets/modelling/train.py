@@ -62,6 +62,28 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class Divided:
+    """A development sample in the model's order, divided into the rows that train and those that decide nothing.
+
+    `development` and `tested` hold the keys, the model's features and, where the sample has them, what the validation
+    groups by; `development_label` and `label` are their outcomes.
+    """
+
+    features: tuple[Feature, ...]
+    test_set: str
+    test_date: dt.date
+    development: pl.DataFrame
+    development_label: NDArray[np.int64]
+    tested: pl.DataFrame
+    label: NDArray[np.int64]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the model's features."""
+        return tuple(feature.name for feature in self.features)
+
+
+@dataclass(frozen=True)
 class TrainingResult:
     """The default model of the platform with everything its validation and registration need.
 
@@ -84,6 +106,11 @@ class TrainingResult:
     development: pl.DataFrame
     development_label: NDArray[np.int64]
     tested: pl.DataFrame
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the model's features."""
+        return self.model.columns
 
     @property
     def test_metrics(self) -> dict[str, Metric]:
@@ -172,20 +199,16 @@ def _medians(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
     return medians
 
 
-def train_default_model(
+def divide_sample(
     sample: pd.DataFrame | pl.DataFrame | pa.Table,
     settings: ModelSettings,
-    *,
     features: Sequence[Feature] | None = None,
-    replicates: int = 0,
-    members: int | None = None,
-) -> TrainingResult:
-    """Train on the older observation dates and test on the newest, which decides nothing.
+) -> Divided:
+    """The older observation dates to train on and the newest to test on; of a single date a fifth of the customers.
 
     `sample` is gold/development_sample: `loan_id`, `customer_id`, `observation_date`, `default_12m` and the
-    features. Rows are put in order of (observation_date, loan_id) first, so that the result does not depend on
-    how they arrive. With a single observation date a fifth of the customers is the test. `replicates` > 0 adds
-    bootstrap intervals; `members` as in `fit`. Raises `ModelDataError` where the sample is too small or lacks a column.
+    features. Rows are put in order of (observation_date, loan_id), so that nothing depends on how they arrive. Raises
+    `ModelDataError` where the sample is too small or lacks a column.
     """
     chosen = tuple(features) if features is not None else model_features()
     names = [feature.name for feature in chosen]
@@ -206,44 +229,56 @@ def train_default_model(
     dates = table[OBSERVATION_DATE].cast(pl.Date)
     newest: Any = dates.max()
     if dates.n_unique() > 1:
-        test_set, test = "out_of_time", (dates == newest).to_numpy()
-    else:
-        hashed = _hash(table["customer_id"].cast(pl.String))
-        test_set, test = "out_of_sample", hashed % np.uint64(TEST_BUCKETS) == 0
-    rows, test_rows = np.flatnonzero(~test), np.flatnonzero(test)
-    if test_set == "out_of_time":  # the newest rows are the last ones: both parts are views
-        development, held = table.head(len(rows)), table.tail(len(test_rows))
-    else:
-        development, held = table.filter(~test), table.filter(test)
-    del table
+        test = (dates == newest).to_numpy()
+        size = int(test.sum())  # the newest rows are the last ones: both parts are views
+        return Divided(chosen, "out_of_time", newest, table.head(-size), label[:-size], table.tail(size), label[-size:])
+    test = _hash(table["customer_id"].cast(pl.String)) % np.uint64(TEST_BUCKETS) == 0
+    return Divided(chosen, "out_of_sample", newest, table.filter(~test), label[~test], table.filter(test), label[test])
+
+
+def train_default_model(
+    sample: pd.DataFrame | pl.DataFrame | pa.Table | Divided,
+    settings: ModelSettings,
+    *,
+    features: Sequence[Feature] | None = None,
+    replicates: int = 0,
+    members: int | None = None,
+) -> TrainingResult:
+    """Train on the older observation dates and test on the newest, which decides nothing (see `divide_sample`).
+
+    `features` are by default those of the model, or those that a divided sample has; `replicates` > 0 adds bootstrap
+    intervals; `members` as in `fit`. Raises `ModelDataError` where the sample is too small or lacks a column.
+    """
+    sample = sample if isinstance(sample, Divided) else divide_sample(sample, settings, features)
+    names = list(sample.columns)
     trained = fit(
-        development,
-        label[rows],
+        sample.development,
+        sample.development_label,
         names,
         settings,
-        groups=development["customer_id"],
-        text=[feature.name for feature in chosen if feature.type == "string"],
+        groups=sample.development["customer_id"],
+        text=[feature.name for feature in sample.features if feature.type == "string"],
         directions=business_directions(names) if settings.monotone == "business" else None,
         members=members,
     )
-    matrix = trained.encoders.transform(held)
+    matrix = trained.encoders.transform(sample.tested)
     predicted = trained.model.probability(matrix)
-    metrics = _metrics(trained, label, rows, test_rows, predicted, development, test_set, settings, replicates)
+    metrics = _metrics(trained, sample, predicted, settings, replicates)
     parts = {name: int(mask.sum()) for name, mask in trained.parts().items()}
     return TrainingResult(
         model=trained.model,
         encoders=trained.encoders,
-        parts=parts | {test_set: len(test_rows)},
+        parts=parts | {sample.test_set: len(sample.label)},
         metrics=metrics,
-        test_set=test_set,
-        test_date=newest,
-        leaks=leak_findings(matrix, names, label[test_rows], metrics[test_set]["auc"].value, settings),
-        label=label[test_rows],
+        test_set=sample.test_set,
+        test_date=sample.test_date,
+        leaks=leak_findings(matrix, names, sample.label, metrics[sample.test_set]["auc"].value, settings),
+        label=sample.label,
         predicted=predicted,
         trained=trained,
-        development=development,
-        development_label=label[rows],
-        tested=held,
+        development=sample.development,
+        development_label=sample.development_label,
+        tested=sample.tested,
     )
 
 
@@ -262,18 +297,9 @@ def _check_size(label: NDArray[np.int64], settings: ModelSettings) -> None:
 
 
 def _metrics(
-    trained: Fit,
-    label: NDArray[np.int64],
-    rows: NDArray[np.intp],
-    test_rows: NDArray[np.intp],
-    predicted: NDArray[np.float64],
-    development: pl.DataFrame,
-    test_set: str,
-    settings: ModelSettings,
-    replicates: int,
+    trained: Fit, sample: Divided, predicted: NDArray[np.float64], settings: ModelSettings, replicates: int
 ) -> dict[str, dict[str, Metric]]:
-    model, bounds = trained.model, settings.rating_pd_bounds
-    costs = (settings.cost_lgd, settings.cost_margin)
+    model, development = trained.model, sample.development
     known = ~np.isnan(trained.held_out)
     fitted = np.concatenate(
         [
@@ -281,20 +307,22 @@ def _metrics(
             for place in range(0, len(development), BLOCK_ROWS)
         ]
     )
-    return {
-        test_set: evaluate(
-            label[test_rows],
-            predicted,
+
+    def judge(label: NDArray[np.int64], pds: NDArray[np.float64], replicates: int = 0) -> dict[str, Metric]:
+        return evaluate(
+            label,
+            pds,
             model.threshold,
             replicates=replicates,
             seed=settings.seed,
-            bounds=bounds,
-            costs=costs,
-        ),
-        "calibration": evaluate(
-            label[rows][known], trained.held_out[known], model.threshold, bounds=bounds, costs=costs
-        ),
-        "train": evaluate(label[rows], fitted, model.threshold, bounds=bounds, costs=costs),
+            bounds=settings.rating_pd_bounds,
+            costs=(settings.cost_lgd, settings.cost_margin),
+        )
+
+    return {
+        sample.test_set: judge(sample.label, predicted, replicates),
+        "calibration": judge(sample.development_label[known], trained.held_out[known]),
+        "train": judge(sample.development_label, fitted),
     }
 
 

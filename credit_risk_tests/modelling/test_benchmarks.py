@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info
 
 from credit_risk_assets.config.settings import ModelSettings
 from credit_risk_assets.credit.rating import score_points
-from credit_risk_assets.modelling.benchmarks import benchmark_figures, compared_rows
+from credit_risk_assets.modelling.benchmarks import benchmark_figures, compared_rows, train_rivals
 from credit_risk_assets.modelling.evaluate import delong_difference
 from credit_risk_assets.modelling.figures import Figure
 from credit_risk_assets.modelling.scorecard import SCORECARD_FEATURES, fit_scorecard
@@ -22,7 +22,11 @@ from credit_risk_tests.modelling.lookup import by_key, values
 
 @pytest.fixture(scope="module")
 def figures(trained: TrainingResult, model_settings: ModelSettings) -> list[Figure]:
-    return benchmark_figures(compared_rows(trained, model_settings), model_settings)
+    return compared(trained, model_settings)
+
+
+def compared(trained: TrainingResult, settings: ModelSettings) -> list[Figure]:
+    return benchmark_figures(trained, train_rivals(compared_rows(trained, settings), settings), settings)
 
 
 def of(figures: list[Figure], analysis: str) -> list[Figure]:
@@ -64,12 +68,7 @@ def test_restrictions_are_priced_like_for_like(figures: list[Figure], trained: T
 
 def test_the_settings_choose_what_is_compared(trained: TrainingResult, model_settings: ModelSettings) -> None:
     def subjects(**changes: object) -> set[str]:
-        return {
-            f.subject
-            for f in benchmark_figures(
-                compared_rows(trained, model_settings), model_settings.model_copy(update=changes)
-            )
-        }
+        return {figure.subject for figure in compared(trained, model_settings.model_copy(update=changes))}
 
     assert subjects(benchmarks=()) == {"champion"}
     assert subjects(benchmarks=("logistic_regression",)) == {"champion", "logistic_regression"}
@@ -82,10 +81,7 @@ def test_comparing_leaves_warnings_and_threads_as_they_were(
 ) -> None:
     filters = list(warnings.filters)
     threads = [(found["internal_api"], found["num_threads"]) for found in threadpool_info()]
-    benchmark_figures(
-        compared_rows(trained, model_settings),
-        model_settings.model_copy(update={"benchmarks": ("scorecard", "unconstrained")}),
-    )
+    compared(trained, model_settings.model_copy(update={"benchmarks": ("scorecard", "unconstrained")}))
     assert list(warnings.filters) == filters
     after = [(found["internal_api"], found["num_threads"]) for found in threadpool_info()]
     assert after[: len(threads)] == threads

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credit_risk_assets.config.settings import ModelSettings
-from credit_risk_assets.modelling.benchmarks import benchmark_figures, compared_rows
+from credit_risk_assets.modelling.benchmarks import benchmark_figures, compared_rows, train_rivals
 from credit_risk_assets.modelling.document import Facts, Ruling, model_document, to_html
 from credit_risk_assets.modelling.document_plots import Plot, plots
 from credit_risk_assets.modelling.document_text import METRICS, by_item
@@ -56,7 +56,7 @@ FACTS = Facts("7", "credit_default", "team:credit-risk", "challenger", NOW, NOW,
 @pytest.fixture(scope="module")
 def evidence(trained: TrainingResult, model_settings: ModelSettings) -> Evidence:
     chosen = model_settings.model_copy(update={"benchmarks": ("logistic_regression", "scorecard")})
-    compared = benchmark_figures(compared_rows(trained, chosen), chosen)
+    compared = benchmark_figures(trained, train_rivals(compared_rows(trained, chosen), chosen), chosen)
     figures = [*validate(trained, chosen), *compared, *sample_figures(trained)]
     return Evidence("7", trained.test_set, trained.metrics, figures)
 

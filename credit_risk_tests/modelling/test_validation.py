@@ -7,7 +7,7 @@ import math
 from collections import Counter
 
 from credit_risk_assets.config.settings import ModelSettings
-from credit_risk_assets.modelling.benchmarks import benchmark_figures, compared_rows
+from credit_risk_assets.modelling.benchmarks import benchmark_figures, compared_rows, train_rivals
 from credit_risk_assets.modelling.definitions import METRICS, SECTIONS
 from credit_risk_assets.modelling.train import TrainingResult
 from credit_risk_assets.modelling.validation import validate
@@ -16,7 +16,8 @@ from credit_risk_assets.modelling.validation import validate
 def test_every_figure_is_its_own_explained_and_a_plain_number(
     trained: TrainingResult, model_settings: ModelSettings
 ) -> None:
-    compared = benchmark_figures(compared_rows(trained, model_settings), model_settings)
+    rivals = train_rivals(compared_rows(trained, model_settings), model_settings)
+    compared = benchmark_figures(trained, rivals, model_settings)
     figures = validate(trained, model_settings) + compared
     counted = Counter((f.analysis, f.subject, f.item, f.metric, f.position, f.value) for f in figures)
     assert [key for key, count in counted.items() if count > 1] == []
