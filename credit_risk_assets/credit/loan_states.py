@@ -41,15 +41,21 @@ def tape_extras(columns: Sequence[str]) -> dict[str, str]:
 def newest_rows(frame: DataFrame, keys: Sequence[str]) -> DataFrame:
     """One row per key: the latest as-of date, then the latest ingested."""
     # Most tapes name each loan once. Looking is cheap; sorting every row with all its columns is not.
-    if not frame.groupBy(*keys).count().where("`count` > 1").limit(1).count():
+    if not _repeats(frame, keys):
         return frame
     order = [F.col(name).desc() for name in NEWEST_FIRST]
     ranked = frame.withColumn("_rank", F.row_number().over(Window.partitionBy(*keys).orderBy(*order)))
     return ranked.where("_rank = 1").drop("_rank")
 
 
+def _repeats(frame: DataFrame, keys: Sequence[str]) -> bool:
+    return frame.groupBy(*keys).count().where("`count` > 1").limit(1).count() > 0
+
+
 def latest_states(history: DataFrame) -> DataFrame:
     """The state of each loan at its latest as-of date; `history` names each loan and as-of date once."""
+    if not _repeats(history, ["loan_id"]):
+        return history
     latest = history.groupBy(F.col("loan_id").alias("_loan_id")).agg(F.max("as_of_date").alias("_latest"))
     # The narrow side stands first: an engine that holds one side of a join in memory holds the first one.
     same = (latest["_loan_id"] == history["loan_id"]) & (latest["_latest"] == history["as_of_date"])
