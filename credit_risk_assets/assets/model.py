@@ -195,13 +195,14 @@ def default_model(
         for table in tables:
             yield materialized(lakehouse, table)
         return
-    mlflow.active_run()  # begins it: what is registered belongs to it
     sample = divide_sample(training_frame(lakehouse, settings.model.maximum_sample_rows), settings.model)
     rivals = platform.beside(train_rivals, compared_rows(sample, settings.model), settings.model)
     result = train_default_model(sample, settings.model, replicates=BOOTSTRAP_REPLICATES)
     figures = validate(result, settings.model)
     figures += _sample_figures(lakehouse, result)
     figures += [Figure("leak", finding, "", "finding", 1.0) for finding in result.leaks]
+    # Begun now: what is registered belongs to it, and the second process has made the store meanwhile.
+    mlflow.active_run()
     champion = _reigning(platform)
     if champion is not None:
         figures += compare(result, champion.version, champion.model, champion.encoders)
