@@ -74,7 +74,9 @@ def test_a_loan_is_explained_by_the_version_that_scored_it(
     home: Settings, trained: TrainingResult, sample: pl.DataFrame
 ) -> None:
     columns = list(dict.fromkeys(["loan_id", *trained.model.columns, *LOANS.partition_by]))
-    rows = sample.with_columns(risk_category=pl.lit("Low")).unique("loan_id", maintain_order=True).head(40).select(columns)
+    rows = (
+        sample.with_columns(risk_category=pl.lit("Low")).unique("loan_id", maintain_order=True).head(40).select(columns)
+    )
     write_deltalake(str(home.lake / LOANS.path), rows, partition_by=list(LOANS.partition_by))
     snapshot = Lake(home.lake).snapshot()
     matrix = trained.encoders.transform(rows)
