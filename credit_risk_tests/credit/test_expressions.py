@@ -87,6 +87,7 @@ print("same bits")
 
 
 @pytest.mark.jvm
+@pytest.mark.slow
 def test_features_are_equal_to_the_last_bit_on_the_reference_engine(tmp_path: Path) -> None:
     tape = random_tape(5_000)
     tape.write_parquet(tmp_path / "tape.parquet")
