@@ -17,18 +17,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
 LEAST_CORES = 2
-GARBAGE_OBJECTS = 50_000
-"""Imports make a hundred thousand objects that stay: looking for garbage every 700 takes a quarter of their time."""
 
 
 class CompanionLostError(RuntimeError):
     """The second process ended before its work was done; its work has to be done here."""
 
 
-def _serve(ours: Connection) -> None:
+def _serve(ours: Connection, garbage_thresholds: tuple[int, int, int]) -> None:
     """Do what is sent, one piece after the other, until the first process closes the pipe or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is asked, and closes the pipe
-    gc.set_threshold(GARBAGE_OBJECTS)
+    gc.set_threshold(*garbage_thresholds)
     while True:
         try:
             work, given, named = ours.recv()
@@ -47,7 +45,9 @@ class Companion:
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")  # the engine's threads do not survive a fork
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True, name="credit-risk companion")
+        self._process = context.Process(
+            target=_serve, args=(theirs, gc.get_threshold()), daemon=True, name="credit-risk companion"
+        )
         self._process.start()
         theirs.close()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="companion")
