@@ -198,7 +198,7 @@ def prepare(settings: Settings) -> None:
     """
     quieten()
     client(settings)
-    for library in ("sklearn.compose", "xgboost", "optbinning", "matplotlib.pyplot"):
+    for library in ("sklearn.linear_model", "xgboost", "optbinning", "matplotlib.pyplot"):
         import_module(library)
 
 

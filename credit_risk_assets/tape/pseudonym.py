@@ -12,7 +12,7 @@ import polars as pl
 MARK = "hmac-sha256:"
 """Stands before a value that is a pseudonym already, such as that of a rejected row on its way back."""
 MARKED = f"^{MARK}[0-9a-f]{{64}}$"
-IS_MARKED = re.compile(f"{MARK}[0-9a-f]{{64}}").fullmatch
+IS_MARKED = re.compile(MARKED).fullmatch
 BLOCK_BYTES = 64
 """SHA-256 takes its input in blocks of this size."""
 

@@ -19,7 +19,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from credit_risk_assets.tape import contract
-from credit_risk_assets.tape.rows import ROW_NUMBER, as_text, is_typed
+from credit_risk_assets.tape.rows import ROW_NUMBER, as_text, as_texts, is_typed
 
 PARQUET_MAGIC = b"PAR1"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -54,8 +54,7 @@ class TapeBlock:
     @property
     def texts(self) -> pl.DataFrame:
         """The rows as text throughout."""
-        kept = [v for v in self.values if v.dtype != pl.String and v.name != ROW_NUMBER]
-        return self.values.with_columns([as_text(v) for v in kept])
+        return as_texts(self.values)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,11 @@ def as_text(values: pl.Series) -> pl.Series:
     return values.cast(pl.String, strict=False)
 
 
+def as_texts(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a tape with every column as text but their number."""
+    return frame.with_columns([as_text(v) for v in frame if v.dtype != pl.String and v.name != ROW_NUMBER])
+
+
 def parse_value(name: str, column: Column, *, typed: bool = False) -> pl.Expr:
     """A text, or a value of the file's own type, as the contract's; what does not fit becomes null."""
     text = pl.col(name)
@@ -182,8 +187,7 @@ def check_rows(
 
     rejected = []
     kept = [name for name in values.columns if name not in missing and name != ROW_NUMBER]
-    refused = values.filter(bad)
-    refused = refused.with_columns([as_text(refused[n]) for n in kept if refused.schema[n] != pl.String])
+    refused = as_texts(values.filter(bad))
     for texts, flags in zip(refused.iter_rows(named=True), broken.filter(bad).iter_rows(), strict=True):
         number = texts[ROW_NUMBER]
         reasons = [f"{name} is not UTF-8 text: expected UTF-8" for name in undecodable.get(number, [])] + [
