@@ -6,14 +6,13 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from credit_risk_assets.assets.common import asset_attributes, materialized
 from credit_risk_assets.assets.gold import full_tape_dates
 from credit_risk_assets.assets.inputs import DELINQUENCY_TABLES, delinquency_inputs
 from credit_risk_assets.assets.retries import RETRIES, retried
-from credit_risk_assets.config.tables import LOAN_HISTORY, LOANS, RATING_MIGRATION, ROLL_RATES, VINTAGE_CURVES
+from credit_risk_assets.config.tables import LOAN_HISTORY, LOANS, RATING_MIGRATION, ROLL_RATES, VINTAGE_CURVES, Table
 from credit_risk_assets.credit.migration import MIGRATION_SCHEMA, rating_migration, tape_pairs
 from credit_risk_assets.credit.roll_rates import bucket_pairs, roll_rates
 from credit_risk_assets.credit.vintage import first_events, vintage_curves
@@ -33,8 +32,8 @@ def delinquency_tables(platform: dg.ResourceParam[Platform]) -> Iterator[dg.Mate
     inputs = delinquency_inputs(lakehouse)
     if any(lakehouse.inputs(table) != inputs for table in DELINQUENCY_TABLES):
         tapes = observed_tapes(lakehouse)
-        for table, frame in delinquency_frames(lakehouse, tapes).items():
-            lakehouse.overwrite(table, frame, inputs=inputs)
+        for table, rows in delinquency_rows(lakehouse, tapes).items():
+            lakehouse.overwrite(table, rows, inputs=inputs)
     for table in DELINQUENCY_TABLES:
         yield materialized(lakehouse, table)
 
@@ -48,21 +47,13 @@ def observed_tapes(lakehouse: Lakehouse) -> list[date]:
     return [newest[0] if newest and newest[0] else date(1900, 1, 1)]
 
 
-def delinquency_frames(lakehouse: Lakehouse, tapes: list[date]) -> dict[Any, DataFrame]:
-    """The three tables as frames: counted by the engine, put together here, small whatever the portfolio's size."""
+def delinquency_rows(lakehouse: Lakehouse, tapes: list[date]) -> dict[Table, pa.Table]:
+    """The rows of the three tables: counted by the engine, put together here, small whatever the portfolio's size."""
     loans, history = lakehouse.read(LOANS), lakehouse.read(LOAN_HISTORY)
     first, newest = min(tapes), max(tapes)
     curves = vintage_curves(first_events(loans, newest).toArrow(), first, newest)
     rates = roll_rates(bucket_pairs(loans, history, tapes).toArrow(), tapes)
     # One pair of tapes after the other: a join holds two tapes and no more.
     moves = [rating_migration(history, start, end).toArrow() for start, end in tape_pairs(tapes)]
-    migration = (
-        lakehouse.frame_of(pa.concat_tables(moves))
-        if moves
-        else lakehouse.session.createDataFrame([], MIGRATION_SCHEMA)
-    )
-    return {
-        VINTAGE_CURVES: lakehouse.frame_of(curves),
-        ROLL_RATES: lakehouse.frame_of(rates),
-        RATING_MIGRATION: migration,
-    }
+    migration = pa.concat_tables(moves) if moves else MIGRATION_SCHEMA.empty_table()
+    return {VINTAGE_CURVES: curves, ROLL_RATES: rates, RATING_MIGRATION: migration}

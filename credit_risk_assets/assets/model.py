@@ -34,10 +34,10 @@ from credit_risk_assets.modelling.evaluate import BOOTSTRAP_REPLICATES
 from credit_risk_assets.modelling.exclusions import loans_at, sample_figures
 from credit_risk_assets.modelling.figures import Figure
 from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE, drawn_sql
-from credit_risk_assets.modelling.score import SCORE_SCHEMA, dump_model, make_scorer, scorer_columns
+from credit_risk_assets.modelling.score import SCORE_ARROW_SCHEMA, SCORE_SCHEMA, dump_model, make_scorer, scorer_columns
 from credit_risk_assets.modelling.train import TrainingResult, analysed_columns, divide_sample, train_default_model
 from credit_risk_assets.modelling.validation import validate
-from credit_risk_assets.resources.commits import IdempotenceKey
+from credit_risk_assets.resources.commits import IdempotenceKey, arrow_rows
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.mlflow import LoadedModel, NoChampionError, load_version, log_figures, register
 from credit_risk_assets.resources.model_document import FOLDER as DOCUMENT_FOLDER
@@ -222,9 +222,9 @@ def default_model(
     )
     key = IdempotenceKey(f"model/{version}")
     lakehouse.ensure(MODEL_VALIDATION, VALIDATION_SCHEMA)
-    shown = lakehouse.session.createDataFrame(validation_rows(figures, version, now), VALIDATION_SCHEMA)
+    shown = arrow_rows(validation_rows(figures, version, now), VALIDATION_SCHEMA)
     lakehouse.append(MODEL_VALIDATION, shown, key=key, inputs=inputs)
-    measured = lakehouse.session.createDataFrame(performance_rows(result, version, now), PERFORMANCE_SCHEMA)
+    measured = arrow_rows(performance_rows(result, version, now), PERFORMANCE_SCHEMA)
     lakehouse.append(MODEL_PERFORMANCE, measured, key=key, inputs=inputs)
     platform.finish_later(platform.beside(log_document, settings, platform.lake_log, version))
     yield dg.MaterializeResult(asset_key=MODEL_KEY, metadata=_trained_metadata(result, version, registered.run_id))
@@ -356,8 +356,9 @@ def challenger_scores(
     if lakehouse.inputs(CHALLENGER_SCORES) != inputs:
         if inputs["challenger"]:
             shadow = _scored(lakehouse, platform, CHALLENGER, inputs["challenger"], explain=False)
-            shadow = shadow.select(*SHADOW_COLUMNS)
+            lakehouse.overwrite(CHALLENGER_SCORES, shadow.select(*SHADOW_COLUMNS), inputs=inputs)
         else:
-            shadow = lakehouse.session.createDataFrame([], SCORE_SCHEMA).select(*SHADOW_COLUMNS)
-        lakehouse.overwrite(CHALLENGER_SCORES, shadow, inputs=inputs)
+            lakehouse.overwrite(
+                CHALLENGER_SCORES, SCORE_ARROW_SCHEMA.empty_table().select(list(SHADOW_COLUMNS)), inputs=inputs
+            )
     yield materialized(lakehouse, CHALLENGER_SCORES)

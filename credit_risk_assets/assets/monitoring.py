@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -54,6 +55,7 @@ from credit_risk_assets.modelling.realised import (
 )
 from credit_risk_assets.modelling.sample import LABEL, OBSERVATION_DATE, PERFORMING_SQL, observation_pairs
 from credit_risk_assets.modelling.score import dump_model
+from credit_risk_assets.resources.commits import arrow_rows
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.mlflow import LoadedModel, NoChampionError, load_version, version_tags
 from credit_risk_assets.resources.platform import Platform
@@ -163,11 +165,9 @@ def measured(lakehouse: Lakehouse, settings: Settings) -> tuple[list[dict[str, A
     return [{"model_version": champion.version, **row} for row in drifted], realised
 
 
-def _frame(lakehouse: Lakehouse, rows: list[dict[str, Any]], schema: StructType) -> DataFrame:
+def _table(rows: list[dict[str, Any]], schema: StructType) -> pa.Table:
     now = datetime.now(UTC)
-    return lakehouse.session.createDataFrame(
-        [tuple({**row, "computed_at": now}.get(name) for name in schema.names) for row in rows], schema
-    )
+    return arrow_rows([[{**row, "computed_at": now}.get(name) for name in schema.names] for row in rows], schema)
 
 
 @dg.multi_asset(
@@ -194,7 +194,7 @@ def monitoring_tables(
         return
     if any(lakehouse.inputs(table) != inputs for table in (FEATURE_DRIFT, MODEL_MONITORING)):
         drifted, realised = measured(lakehouse, settings)
-        lakehouse.overwrite(FEATURE_DRIFT, _frame(lakehouse, drifted, DRIFT_SCHEMA), inputs=inputs)
-        lakehouse.overwrite(MODEL_MONITORING, _frame(lakehouse, realised, MONITORING_SCHEMA), inputs=inputs)
+        lakehouse.overwrite(FEATURE_DRIFT, _table(drifted, DRIFT_SCHEMA), inputs=inputs)
+        lakehouse.overwrite(MODEL_MONITORING, _table(realised, MONITORING_SCHEMA), inputs=inputs)
     for table in (FEATURE_DRIFT, MODEL_MONITORING):
         yield materialized(lakehouse, table)

@@ -11,7 +11,7 @@ from pyspark.sql.types import BooleanType, LongType, StringType, StructField, St
 
 from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.config.tables import QUALITY_RESULTS, Table
-from credit_risk_assets.resources.commits import IdempotenceKey
+from credit_risk_assets.resources.commits import IdempotenceKey, arrow_rows
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
 
@@ -216,8 +216,7 @@ def record_findings(lakehouse: Lakehouse, run_id: str, step: str, findings: Sequ
     now = datetime.now(UTC)
     rows = [(run_id, now, *finding.record) for finding in findings]
     lakehouse.ensure(QUALITY_RESULTS, RESULTS_SCHEMA)
-    frame = lakehouse.session.createDataFrame(rows, RESULTS_SCHEMA)
-    lakehouse.append(QUALITY_RESULTS, frame, key=IdempotenceKey(f"checks/{run_id}/{step}"))
+    lakehouse.append(QUALITY_RESULTS, arrow_rows(rows, RESULTS_SCHEMA), key=IdempotenceKey(f"checks/{run_id}/{step}"))
 
 
 Measure = Callable[[Platform], list[Finding]]

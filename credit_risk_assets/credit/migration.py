@@ -11,6 +11,8 @@ from datetime import date
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from credit_risk_assets.credit.delinquency import in_default_sql
 from credit_risk_assets.credit.portfolio import ON_BOOK_SQL
 from credit_risk_assets.credit.profile import month_number
@@ -27,9 +29,17 @@ case
 end
 """
 """Where a loan of a tape stands: its category, or default, or how it closed."""
-MIGRATION_SCHEMA = (
-    "from_date date, to_date date, loan_purpose string, from_state string, to_state string, loans bigint, "
-    "from_balance double, to_balance double"
+MIGRATION_SCHEMA = pa.schema(
+    [
+        ("from_date", pa.date32()),
+        ("to_date", pa.date32()),
+        ("loan_purpose", pa.string()),
+        ("from_state", pa.string()),
+        ("to_state", pa.string()),
+        ("loans", pa.int64()),
+        ("from_balance", pa.float64()),
+        ("to_balance", pa.float64()),
+    ]
 )
 _CLOSED = "('Paid off', 'Charged off')"
 

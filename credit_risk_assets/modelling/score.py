@@ -37,7 +37,7 @@ SCORE_SCHEMA = (
     + ", model_version string, scored_at timestamp"
 )
 """Schema of gold/loan_scores, for DataFrame.mapInArrow."""
-_ARROW_SCHEMA = pa.schema(
+SCORE_ARROW_SCHEMA = pa.schema(
     [
         ("loan_id", pa.string()),
         ("as_of_date", pa.date32()),
@@ -229,12 +229,12 @@ def _score_block(
         "score_points": score_points(scored.pd_12m),
         **dict(zip(REASON_COLUMNS, scored.reasons.T, strict=True)),
         "model_version": pa.repeat(model.version, len(rows)),
-        "scored_at": pa.repeat(pa.scalar(stamp, _ARROW_SCHEMA.field("scored_at").type), len(rows)),
+        "scored_at": pa.repeat(pa.scalar(stamp, SCORE_ARROW_SCHEMA.field("scored_at").type), len(rows)),
     }
     arrays = [
         pa.array(columns[entry.name], type=entry.type)
         if not isinstance(columns[entry.name], pa.Array)
         else columns[entry.name]
-        for entry in _ARROW_SCHEMA
+        for entry in SCORE_ARROW_SCHEMA
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
+    return pa.RecordBatch.from_arrays(arrays, schema=SCORE_ARROW_SCHEMA)

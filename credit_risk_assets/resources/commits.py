@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from credit_risk_assets.resources.lake_store import LakeStore
 
+Mode = Literal["append", "overwrite"]
 NEVER = -1
 """The sequence of an application that a restored table has forgotten."""
 
@@ -46,7 +49,14 @@ class MergeCounts:
 
 
 class CommitLibrary(ABC):
-    """The library that commits: delta-rs for the embedded engine, delta-spark on the JVM."""
+    """The library that commits what the engine computes: delta-rs for the embedded one, delta-spark on the JVM.
+
+    Rows that this process computed are committed by delta-rs on every engine: they are few, and an engine would only
+    carry them to and fro.
+    """
+
+    table_properties: ClassVar[Mapping[str, str]] = {}
+    """What a table that is made empty tells its later writers."""
 
     def __init__(self, session: SparkSession, store: LakeStore) -> None:
         self._session = session
@@ -59,13 +69,48 @@ class CommitLibrary(ABC):
             reader = reader.option("versionAsOf", str(version))
         return reader.load(path)
 
+    def create(self, path: str, schema: StructType, partition_by: Sequence[str]) -> None:
+        """Make an empty table."""
+        DeltaTable.create(
+            path,
+            Schema.from_arrow(pa.schema(arrow_fields(schema))),
+            partition_by=list(partition_by),
+            configuration=dict(self.table_properties),
+            storage_options=self._store.stated(),
+        )
+
+    def write_rows(
+        self,
+        path: str,
+        rows: pa.Table,
+        *,
+        mode: Mode,
+        partition_by: Sequence[str],
+        key: IdempotenceKey | None,
+        metadata: str | None,
+    ) -> None:
+        """Append rows computed here, or replace the table's rows by them, in one commit."""
+        table = self._store.open(path)
+        if table is not None and holds(table, key):
+            return
+        write_deltalake(
+            path if table is None else table,
+            rows.cast(pa.schema([field.with_nullable(True) for field in rows.schema])),
+            mode=mode,
+            partition_by=list(partition_by) or None,
+            schema_mode="overwrite" if mode == "overwrite" else None,
+            storage_options=self._store.stated(),
+            writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+            commit_properties=commit_properties(key, metadata),
+        )
+
     @abstractmethod
     def write(
         self,
         path: str,
         frame: DataFrame,
         *,
-        mode: str,
+        mode: Mode,
         partition_by: Sequence[str],
         key: IdempotenceKey | None,
         metadata: str | None,
@@ -77,8 +122,28 @@ class CommitLibrary(ABC):
         """Update the rows whose key the frame holds, insert the others, in one commit."""
 
 
+def holds(table: DeltaTable, key: IdempotenceKey | None) -> bool:
+    """Whether the table knows the commit of a key, or a later one of the same application."""
+    return key is not None and (table.transaction_version(key.application) or NEVER) >= key.sequence
+
+
+def commit_properties(key: IdempotenceKey | None, metadata: str | None) -> CommitProperties:
+    """What delta-rs writes into the log beside the files: the key, and what the rows were computed from."""
+    return CommitProperties(
+        app_transactions=[Transaction(key.application, key.sequence)] if key else None,
+        custom_metadata={"userMetadata": metadata} if metadata else None,
+    )
+
+
 def arrow_fields(schema: StructType) -> list[Any]:
     """A frame's schema as the Arrow fields that a commit describes to Delta; time stamps in UTC."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
     return list(to_arrow_schema(schema, timezone="UTC"))
+
+
+def arrow_rows(rows: Iterable[Sequence[Any]], schema: StructType) -> pa.Table:
+    """Rows computed here, each in the order of the schema's columns, as a table that can be written."""
+    fields = pa.schema(arrow_fields(schema))
+    columns = list(zip(*rows, strict=True)) or [()] * len(fields)
+    return pa.table([pa.array(values, field.type) for values, field in zip(columns, fields, strict=True)], fields)

@@ -16,11 +16,19 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake import DeltaTable, Schema
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql import DataFrame
 
-from credit_risk_assets.resources.commits import NEVER, CommitLibrary, IdempotenceKey, MergeCounts, arrow_fields
+from credit_risk_assets.resources.commits import (
+    CommitLibrary,
+    IdempotenceKey,
+    MergeCounts,
+    Mode,
+    arrow_fields,
+    commit_properties,
+    holds,
+)
 from credit_risk_assets.resources.lake_log import LakehouseError
 from credit_risk_assets.resources.lake_store import ParquetFile
 
@@ -38,7 +46,7 @@ class DeltaRsLibrary(CommitLibrary):
         path: str,
         frame: DataFrame,
         *,
-        mode: str,
+        mode: Mode,
         partition_by: Sequence[str],
         key: IdempotenceKey | None,
         metadata: str | None,
@@ -49,10 +57,10 @@ class DeltaRsLibrary(CommitLibrary):
         # Opened before the files are written: what another machine commits meanwhile is a conflict where its key is
         # the same, and no row lands twice.
         table = self._store.open(path)
-        if table is not None and key and (table.transaction_version(key.application) or NEVER) >= key.sequence:
+        if table is not None and holds(table, key):
             return
         actions = self._written_files(path, frame, partition_by)
-        properties = _properties(key, metadata)
+        properties = commit_properties(key, metadata)
         if table is None:
             create_table_with_add_actions(
                 path,
@@ -116,7 +124,7 @@ class DeltaRsLibrary(CommitLibrary):
             "append",
             table.schema(),
             partition_by=partition_by,
-            commit_properties=_properties(key, None),
+            commit_properties=commit_properties(key, None),
         )
         inserted = self._opened(path).count() - table.count()
         return MergeCounts(int(inserted), int(rows - inserted), len(added), len(removed))
@@ -131,7 +139,7 @@ class DeltaRsLibrary(CommitLibrary):
                 source_alias="s",
                 target_alias="t",
                 streamed_exec=False,
-                commit_properties=_properties(key, None),
+                commit_properties=commit_properties(key, None),
             )
             .when_matched_update_all()
             .when_not_matched_insert_all()
@@ -192,13 +200,6 @@ def _touched_files(table: DeltaTable, staging: Path, on: Sequence[str]) -> list[
     keys = pads.dataset(staging, format="parquet").to_table(columns=columns).group_by(columns).aggregate([])
     wanted = {tuple(row[name] for name in columns) for row in keys.to_pylist()}
     return [file for file in files if tuple(file["partition"][name] for name in columns) in wanted]
-
-
-def _properties(key: IdempotenceKey | None, metadata: str | None) -> CommitProperties:
-    return CommitProperties(
-        app_transactions=[Transaction(key.application, key.sequence)] if key else None,
-        custom_metadata={"userMetadata": metadata} if metadata else None,
-    )
 
 
 def _add_action(file: ParquetFile, table: str, partition_by: Sequence[str]) -> AddAction:

@@ -9,22 +9,29 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.utils import is_remote
 
-from credit_risk_assets.resources.commits import CommitLibrary, IdempotenceKey, MergeCounts
+from credit_risk_assets.resources.commits import CommitLibrary, IdempotenceKey, MergeCounts, Mode
 
 _TXN_APP = "spark.databricks.delta.write.txnAppId"
 _TXN_VERSION = "spark.databricks.delta.write.txnVersion"
+TABLE_PROPERTIES = {
+    # Deletion vectors would make the tables unreadable to some of their readers.
+    "delta.enableDeletionVectors": "false",
+    "delta.dataSkippingNumIndexedCols": "8",
+}
 _SOURCE = "credit_risk_merge_source"
 
 
 class DeltaSparkLibrary(CommitLibrary):
     """delta-spark reads, writes and merges inside the Spark session."""
 
+    table_properties = TABLE_PROPERTIES
+
     def write(
         self,
         path: str,
         frame: DataFrame,
         *,
-        mode: str,
+        mode: Mode,
         partition_by: Sequence[str],
         key: IdempotenceKey | None,
         metadata: str | None,

@@ -27,7 +27,7 @@ from pyspark.sql.types import (
 
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_TAPE, REJECTED_RECORDS, Table
-from credit_risk_assets.resources.commits import Commit, IdempotenceKey
+from credit_risk_assets.resources.commits import Commit, IdempotenceKey, arrow_rows
 from credit_risk_assets.resources.lake_log import LakehouseError, LakeLog
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.landing import (
@@ -294,7 +294,7 @@ class Ingestion:
             outcome,
             message,
         )
-        self._lakehouse.append(INGESTION_LOG, self._lakehouse.session.createDataFrame([row], LOG_SCHEMA), key=key)
+        self._lakehouse.append(INGESTION_LOG, arrow_rows([row], LOG_SCHEMA), key=key)
         return FileReport(file.name, file.kind, outcome, message, row[4], row[5], row[6], new_columns)
 
     def _append_accepted(
@@ -328,6 +328,6 @@ class Ingestion:
     def _new_columns(self, staged: StagedTape) -> list[str]:
         """Columns that no file before brought, by the log, so that a rerun after a crash names them too."""
         seen: set[str] = set()
-        for row in self._lakehouse.read(INGESTION_LOG).select("new_columns").collect():
-            seen.update(row[0] or [])
+        for row in self._lakehouse.rows(INGESTION_LOG, ["new_columns"]):
+            seen.update(row["new_columns"] or [])
         return [name for name in staged.extra_columns if name not in seen]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import deltalake
 import pyarrow as pa
@@ -19,9 +19,18 @@ from pyspark.sql.types import StructType
 
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.config.tables import Table
-from credit_risk_assets.resources.commits import Commit, CommitLibrary, IdempotenceKey, MergeCounts, arrow_fields
+from credit_risk_assets.resources.commits import (
+    Commit,
+    CommitLibrary,
+    IdempotenceKey,
+    MergeCounts,
+    Mode,
+    arrow_fields,
+)
 from credit_risk_assets.resources.lake_log import INPUTS_KEY, LakehouseError, LakeLog, type_name
 from credit_risk_assets.resources.lake_store import LakeStore, store_of
+
+Rows = TypeVar("Rows", DataFrame, pa.Table)
 
 
 class Lakehouse(LakeLog):
@@ -41,22 +50,35 @@ class Lakehouse(LakeLog):
     def append(
         self,
         table: Table,
-        frame: DataFrame,
+        rows: DataFrame | pa.Table,
         *,
         key: IdempotenceKey | None = None,
         inputs: dict[str, Any] | None = None,
     ) -> Commit:
         """Add rows in one commit, unless the key is known already; `inputs` says what they come from.
 
-        The first append makes the table. Raises `LakehouseError` where the schemas differ.
+        Rows are a frame of the engine's or computed here. The first append makes the table. Raises `LakehouseError`
+        where the schemas differ.
         """
         if key and self._holds(table, key):
             return Commit(self._delta(table).version(), skipped=True)
-        frame = self._guarded(table, frame)
-        self._library.write(
-            self.path(table), frame, mode="append", partition_by=table.partition_by, key=key, metadata=_stated(inputs)
-        )
-        self.store.look_again(self.path(table))
+        return self._write(table, self._guarded(table, rows), mode="append", key=key, metadata=_stated(inputs))
+
+    def _write(
+        self,
+        table: Table,
+        rows: DataFrame | pa.Table,
+        *,
+        mode: Mode,
+        key: IdempotenceKey | None = None,
+        metadata: str | None = None,
+    ) -> Commit:
+        path, partition_by = self.path(table), table.partition_by
+        if isinstance(rows, pa.Table):
+            self._library.write_rows(path, rows, mode=mode, partition_by=partition_by, key=key, metadata=metadata)
+        else:
+            self._library.write(path, rows, mode=mode, partition_by=partition_by, key=key, metadata=metadata)
+        self.store.look_again(path)
         return Commit(self._delta(table).version())
 
     def _holds(self, table: Table, key: IdempotenceKey) -> bool:
@@ -65,23 +87,14 @@ class Lakehouse(LakeLog):
         known = self.sequence(table, key.application)
         return known is not None and known >= key.sequence
 
-    def overwrite(self, table: Table, frame: DataFrame, *, inputs: dict[str, Any] | None = None) -> Commit:
+    def overwrite(self, table: Table, rows: DataFrame | pa.Table, *, inputs: dict[str, Any] | None = None) -> Commit:
         """Replace all rows in one commit, unless the table was already computed from the same inputs.
 
         A table derived whole may change its schema with the code that derives it.
         """
         if inputs is not None and self.inputs(table) == inputs:
             return Commit(self._delta(table).version(), skipped=True)
-        self._library.write(
-            self.path(table),
-            frame,
-            mode="overwrite",
-            partition_by=table.partition_by,
-            key=None,
-            metadata=_stated(inputs),
-        )
-        self.store.look_again(self.path(table))
-        return Commit(self._delta(table).version())
+        return self._write(table, rows, mode="overwrite", metadata=_stated(inputs))
 
     def merge(
         self, table: Table, frame: DataFrame, *, on: Sequence[str], key: IdempotenceKey | None = None
@@ -100,15 +113,7 @@ class Lakehouse(LakeLog):
         self.store.look_again(self.path(table))
         if key and self.sequence(table, key.application) != key.sequence:
             # A merge that finds nothing to do commits nothing; that it was done must be known all the same.
-            self._library.write(
-                self.path(table),
-                frame.limit(0),
-                mode="append",
-                partition_by=table.partition_by,
-                key=key,
-                metadata=None,
-            )
-            self.store.look_again(self.path(table))
+            self._write(table, frame.limit(0), mode="append", key=key)
         return Commit(self._delta(table).version()), counts
 
     def frame_of(self, rows: pa.Table) -> DataFrame:
@@ -122,7 +127,8 @@ class Lakehouse(LakeLog):
         if self.exists(table):
             self.evolve(table, schema)
         else:
-            self.append(table, self.session.createDataFrame([], schema))
+            self._library.create(self.path(table), schema, table.partition_by)
+            self.store.look_again(self.path(table))
 
     def evolve(self, table: Table, schema: StructType) -> list[str]:
         """Add the schema's new columns to the table, each as text or its own type; return their names."""
@@ -158,14 +164,15 @@ class Lakehouse(LakeLog):
             delta.vacuum(retention_hours=retention_hours, dry_run=False, **options)
         return {"files_removed": there}
 
-    def _guarded(self, table: Table, frame: DataFrame) -> DataFrame:
-        """The frame in the table's column order, or an error that names the columns that differ."""
+    def _guarded(self, table: Table, rows: Rows) -> Rows:
+        """The rows in the table's column order, or an error that names the columns that differ."""
         if not self.exists(table):
-            return frame
+            return rows
         expected = dict(self.column_types(table))
-        found = {f.name: type_name(deltalake.Field.from_arrow(f).type) for f in arrow_fields(frame.schema)}
+        fields = rows.schema if isinstance(rows, pa.Table) else arrow_fields(rows.schema)
+        found = {f.name: type_name(deltalake.Field.from_arrow(f).type) for f in fields}
         if missing := sorted(set(expected) - set(found)):
-            raise LakehouseError(f"{table.path}: the frame lacks {', '.join(missing)}; add them as nulls")
+            raise LakehouseError(f"{table.path}: the rows lack {', '.join(missing)}; add them as nulls")
         if unknown := sorted(set(found) - set(expected)):
             raise LakehouseError(f"{table.path}: unknown columns {', '.join(unknown)}; evolve the table first")
         for name, kind in expected.items():
@@ -173,7 +180,7 @@ class Lakehouse(LakeLog):
                 raise LakehouseError(
                     f"{table.path}: column {name} is {found[name]}: expected {kind}; cast it before the write"
                 )
-        return frame.select([f"`{name}`" for name in expected])
+        return rows.select(list(expected) if isinstance(rows, pa.Table) else [f"`{name}`" for name in expected])
 
 
 def _stated(inputs: dict[str, Any] | None) -> str | None:

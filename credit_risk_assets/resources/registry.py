@@ -22,7 +22,7 @@ from credit_risk_assets.config.tables import (
 )
 from credit_risk_assets.modelling.figures import Figure
 from credit_risk_assets.modelling.gate import Criterion, Evidence, judge, objections
-from credit_risk_assets.resources.commits import IdempotenceKey
+from credit_risk_assets.resources.commits import IdempotenceKey, arrow_rows
 from credit_risk_assets.resources.lake_log import LakeLog
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def record(
     rows = [(datetime.now(UTC), version, action, champion, by, reasons, run_id)]
     lakehouse.ensure(MODEL_DECISIONS, schema)
     key = IdempotenceKey(f"decision/{len(taken)}/{version}/{action}")
-    lakehouse.append(MODEL_DECISIONS, lakehouse.session.createDataFrame(rows, schema), key=key)
+    lakehouse.append(MODEL_DECISIONS, arrow_rows(rows, schema), key=key)
 
 
 def promote(

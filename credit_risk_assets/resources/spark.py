@@ -13,6 +13,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.resources.delta_spark import TABLE_PROPERTIES
 from credit_risk_assets.resources.jvm_s3 import LEFT_OUT, s3_conf, s3_keys, s3_packages
 
 MINIMUM_JAVA = 17
@@ -20,9 +21,8 @@ LOG_CONFIG = Path(__file__).parent.parent / "config" / "log4j2.properties"
 SERVER_LOG_CONFIG = LOG_CONFIG.with_name("log4j2_server.properties")
 _CONNECT_MARKS = ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE", "SPARK_LOCAL_REMOTE")
 _DELTA_CONF = {
-    # Deletion vectors would make the tables unreadable to some of their readers.
-    "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
-    "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "8",
+    f"spark.databricks.delta.properties.defaults.{name.removeprefix('delta.')}": value
+    for name, value in TABLE_PROPERTIES.items()
 }
 _COMMON_CONF = {
     "spark.sql.session.timeZone": "UTC",

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credit_risk_assets.config.tables import Table
-from credit_risk_assets.resources.commits import IdempotenceKey, MergeCounts
+from credit_risk_assets.resources.commits import IdempotenceKey, MergeCounts, arrow_rows
 from credit_risk_assets.resources.lake_log import LakehouseError, LakeLog
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
@@ -36,8 +36,22 @@ def lakehouse(platform: Platform) -> Lakehouse:
     return platform.lakehouse
 
 
-def test_the_same_append_twice_lands_once(lakehouse: Lakehouse) -> None:
-    rows = frame(lakehouse, [(1, "a", 1.0)])
+@pytest.fixture(params=["of the engine", "computed here"])
+def made(request: pytest.FixtureRequest) -> Any:
+    """Makes rows of either kind that the lakehouse takes."""
+    if request.param == "of the engine":
+        return frame
+
+    def rows(
+        lakehouse: Lakehouse, rows: list[tuple[Any, ...]], schema: str = "id long, kind string, value double"
+    ) -> Any:
+        return arrow_rows(rows, frame(lakehouse, [], schema).schema)
+
+    return rows
+
+
+def test_the_same_append_twice_lands_once(lakehouse: Lakehouse, made: Any) -> None:
+    rows = made(lakehouse, [(1, "a", 1.0)])
     first = lakehouse.append(TABLE, rows, key=IdempotenceKey("file/x"))
     second = lakehouse.append(TABLE, rows, key=IdempotenceKey("file/x"))
     assert (first.version, second.version, second.skipped) == (0, 0, True)
@@ -45,22 +59,24 @@ def test_the_same_append_twice_lands_once(lakehouse: Lakehouse) -> None:
     assert lakehouse.row_count(TABLE) == 2
 
 
-def test_a_missing_an_unknown_and_a_mistyped_column_are_refused_and_nothing_is_written(lakehouse: Lakehouse) -> None:
-    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
-    with pytest.raises(LakehouseError, match="silver/things: the frame lacks value"):
-        lakehouse.append(TABLE, frame(lakehouse, [(1, "a")], "id long, kind string"))
+def test_a_missing_an_unknown_and_a_mistyped_column_are_refused_and_nothing_is_written(
+    lakehouse: Lakehouse, made: Any
+) -> None:
+    lakehouse.append(TABLE, made(lakehouse, [(1, "a", 1.0)]))
+    with pytest.raises(LakehouseError, match="silver/things: the rows lack value"):
+        lakehouse.append(TABLE, made(lakehouse, [(1, "a")], "id long, kind string"))
     with pytest.raises(LakehouseError, match="silver/things: unknown columns extra"):
         lakehouse.append(
-            TABLE, frame(lakehouse, [(1, "a", 1.0, "x")], "id long, kind string, value double, extra string")
+            TABLE, made(lakehouse, [(1, "a", 1.0, "x")], "id long, kind string, value double, extra string")
         )
     with pytest.raises(LakehouseError, match="column value is string: expected double"):
-        lakehouse.append(TABLE, frame(lakehouse, [(1, "a", "x")], "id long, kind string, value string"))
+        lakehouse.append(TABLE, made(lakehouse, [(1, "a", "x")], "id long, kind string, value string"))
     assert lakehouse.version(TABLE) == 0
 
 
-def test_columns_are_written_by_name_whatever_their_order(lakehouse: Lakehouse) -> None:
-    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
-    lakehouse.append(TABLE, frame(lakehouse, [(2.0, 2, "b")], "value double, id long, kind string"))
+def test_columns_are_written_by_name_whatever_their_order(lakehouse: Lakehouse, made: Any) -> None:
+    lakehouse.append(TABLE, made(lakehouse, [(1, "a", 1.0)]))
+    lakehouse.append(TABLE, made(lakehouse, [(2.0, 2, "b")], "value double, id long, kind string"))
     assert held(lakehouse) == {1: ("a", 1.0), 2: ("b", 2.0)}
 
 
@@ -91,12 +107,12 @@ def test_statistics_let_readers_skip_files_and_never_rows(lakehouse: Lakehouse) 
     assert lakehouse.read(TABLE).where("id between 105 and 202").count() == 8
 
 
-def test_overwrite_from_the_same_inputs_is_skipped(lakehouse: Lakehouse) -> None:
-    rows = frame(lakehouse, [(1, "a", 1.0)])
+def test_overwrite_from_the_same_inputs_is_skipped(lakehouse: Lakehouse, made: Any) -> None:
+    rows = made(lakehouse, [(1, "a", 1.0)])
     assert lakehouse.overwrite(TABLE, rows, inputs={"silver/loans": 3}).skipped is False
     assert lakehouse.overwrite(TABLE, rows, inputs={"silver/loans": 3}).skipped is True
     assert lakehouse.version(TABLE) == 0
-    other = frame(lakehouse, [(7, "b", 1.0)])
+    other = made(lakehouse, [(7, "b", 1.0)])
     assert lakehouse.overwrite(TABLE, other, inputs={"silver/loans": 4}).version == 1
     assert held(lakehouse) == {7: ("b", 1.0)}
     assert lakehouse.inputs(TABLE) == {"silver/loans": 4}
