@@ -24,8 +24,12 @@ from credit_risk_assets.resources.platform import Platform
 
 def full_tape_dates(lakehouse: Lakehouse) -> list[date]:
     """The as-of dates of full tapes."""
-    rows = lakehouse.read(LOAN_HISTORY).where("tape_kind = 'full'").select("as_of_date").distinct().collect()
-    return sorted(row[0] for row in rows)
+
+    def find() -> list[date]:
+        rows = lakehouse.read(LOAN_HISTORY).where("tape_kind = 'full'").select("as_of_date").distinct().collect()
+        return sorted(row[0] for row in rows)
+
+    return lakehouse.known(LOAN_HISTORY, "full tapes", find)
 
 
 @dg.multi_asset(

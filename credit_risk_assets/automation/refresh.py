@@ -25,7 +25,7 @@ from credit_risk_assets.resources.lake_log import LakeLog
 from credit_risk_assets.resources.mlflow import preload, prepare, quieten
 from credit_risk_assets.resources.platform import Platform
 from credit_risk_assets.resources.registry import champion_of, decisions
-from credit_risk_assets.resources.spark import engine_facts
+from credit_risk_assets.resources.spark import engine_facts, start_early
 
 LOGGER = "progress"
 
@@ -56,6 +56,7 @@ def refresh(settings: Settings, select: str | None, console: Console, times: Ste
             if enough_cores() and _trains(settings, stale):
                 platform.companion = Companion()
                 platform.companion.submit(prepare, settings)
+        start_early(settings)
         facts = engine_facts(settings)
         say(f"engine {facts.engine}: {facts.computes} computes, {facts.commits} commits")
         return _run(settings, platform, select, console, times or StepTimes())

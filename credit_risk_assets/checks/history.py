@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from credit_risk_assets.assets.gold import full_tape_dates
 from credit_risk_assets.checks import contract_rules
 from credit_risk_assets.checks.distributions import figures, gap_changes, stability
 from credit_risk_assets.checks.framework import Check, Finding, counted, error_of, tied, warn_of
@@ -99,8 +100,7 @@ ROW_RULES: tuple[RowRule, ...] = (
 
 def newest_full_tape(lakehouse: Lakehouse) -> date | None:
     """The as-of date of the newest full tape."""
-    newest = lakehouse.read(LOAN_HISTORY).where("tape_kind = 'full'").agg(F.max("as_of_date")).collect()[0][0]
-    return newest if isinstance(newest, date) else None
+    return max(full_tape_dates(lakehouse), default=None)
 
 
 def history_findings(lakehouse: Lakehouse, settings: Settings) -> list[Finding]:

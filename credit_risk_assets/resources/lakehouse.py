@@ -7,7 +7,7 @@ commit carries an idempotence key, so that the same write done twice lands once.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from credit_risk_assets.resources.lake_log import INPUTS_KEY, LakehouseError, La
 from credit_risk_assets.resources.lake_store import LakeStore, store_of
 
 Rows = TypeVar("Rows", DataFrame, pa.Table)
+Found = TypeVar("Found")
 
 
 class Lakehouse(LakeLog):
@@ -40,12 +41,22 @@ class Lakehouse(LakeLog):
         super().__init__(place)
         self.session = session
         self._library = library
+        self._known: dict[tuple[str, str], tuple[int | None, Any]] = {}
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The table as a frame, now or as of a version."""
         if not self.exists(table):
             raise LakehouseError(f"{table.path}: no such table yet; run `credit-risk refresh`")
         return self._library.read(self.path(table), version)
+
+    def known(self, table: Table, name: str, find: Callable[[], Found]) -> Found:
+        """What was found out about a table's rows under a name, looked for once a version of the table."""
+        version = self.version(table)
+        held = self._known.get((table.path, name))
+        if held is None or held[0] != version:
+            held = self._known[table.path, name] = (version, find())
+        found: Found = held[1]
+        return found
 
     def append(
         self,

@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -170,7 +172,9 @@ def jvm_conf(chosen: Settings, log_config: Path = LOG_CONFIG) -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
-        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.databricks.delta.snapshotPartitions": "1",
+        # The partitions tell a reader all that it needs here: looking at each file's statistics is a job a query.
+        "spark.databricks.delta.stats.skipping": "false",
         **_DELTA_CONF,
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.log.level": "ERROR",
@@ -211,6 +215,7 @@ def _conf(chosen: Settings) -> dict[str, str]:
 _MASTERS_HERE = ("spark://127.0.0.1:", "spark://localhost:")
 _started: list[Any] = []
 _sessions: dict[str, SparkSession] = {}
+_starting = Lock()
 
 
 def spark_session(settings: Settings) -> SparkSession:
@@ -219,6 +224,21 @@ def spark_session(settings: Settings) -> SparkSession:
     A process holds either a Connect session or a classic one, so a second engine is refused with
     `EngineError`; so is an engine whose Java or JARs are missing.
     """
+    with _starting:
+        return _session_of(settings)
+
+
+def start_early(settings: Settings) -> None:
+    """Begin to start the engine beside what comes before its first use; that use waits for it, or says what failed."""
+
+    def start() -> None:
+        with suppress(Exception):
+            spark_session(settings)
+
+    Thread(target=start, name="engine", daemon=True).start()
+
+
+def _session_of(settings: Settings) -> SparkSession:
     engine = settings.spark.engine
     if engine == "embedded" and settings.storage.lake:
         from credit_risk_assets.resources.lake_store import store_of
