@@ -137,7 +137,7 @@ def tape_findings(lakehouse: Lakehouse, settings: Settings, today: date) -> list
     tape, rules = lakehouse.read(LOAN_TAPE), row_rules(today)
     columns = [name for name in lakehouse.columns(LOAN_TAPE) if not name.startswith("_")]
     filled = {f"filled_{number}": f"count(`{name}`)" for number, name in enumerate(columns)}
-    tapes = aggregates(tape, {**rule_counts(rules), **filled}, by=_TAPE)
+    tapes = aggregates(tape, {**rule_counts(rules, by=_TAPE), **filled}, by=_TAPE)
     repeated = repeated_keys(tape)
     log = ingestion.log_rows(lakehouse)
     by_rule = {finding.check: finding for finding in rule_findings(lakehouse, tape, rules, tapes)}

@@ -13,10 +13,12 @@ from credit_risk_assets.tape.rows import EARLIEST_DATE
 
 def completeness(check: Check) -> list[RowRule]:
     """A rule for each required column: a value, and not a blank one."""
-    return [
-        RowRule(check, (name,), f"{name} is null or trim(cast({name} as string)) = ''", "a value")
-        for name in contract.REQUIRED
-    ]
+    return [RowRule(check, (name,), _missing(contract.BY_NAME[name]), "a value") for name in contract.REQUIRED]
+
+
+def _missing(column: Column) -> str:
+    gap = f"{column.name} is null"
+    return f"{gap} or trim({column.name}) = ''" if column.type == "string" else gap
 
 
 def ranges(check: Check) -> list[RowRule]:

@@ -42,9 +42,17 @@ def aggregates(frame: DataFrame, figures: Mapping[str, str], by: Sequence[str] =
     return pl.DataFrame(frame.groupBy(*by).agg(*columns).toArrow() if by else frame.agg(*columns).toArrow())
 
 
-def rule_counts(rules: Sequence[RowRule]) -> dict[str, str]:
-    """The aggregates that count the rows each rule fails on, by the names that `rule_findings` reads."""
-    return {f"rule_{number}": count_where(rule.broken) for number, rule in enumerate(rules)}
+def rule_counts(rules: Sequence[RowRule], by: Sequence[str] = ()) -> dict[str, str]:
+    """The aggregates that count the rows each rule fails on, by the names that `rule_findings` reads.
+
+    A rule about nothing but the columns that rows are grouped `by` is tried once a group.
+    """
+    return {
+        f"rule_{number}": f"case when {rule.broken} then count(1) else 0 end"
+        if set(rule.columns) <= set(by)
+        else count_where(rule.broken)
+        for number, rule in enumerate(rules)
+    }
 
 
 def rule_findings(

@@ -204,15 +204,22 @@ def loan_findings(lakehouse: Lakehouse) -> list[Finding]:
     counts = aggregates(
         loans, {"on_book": count_where(ON_BOOK_SQL), "gone": count_where(gone), **rule_counts(ROW_RULES)}
     )
-    bronze_newest = lakehouse.read(LOAN_TAPE).groupBy("loan_id").agg(F.max("as_of_date").alias("newest"))
-    states = loans.groupBy("loan_id").agg(F.count(F.lit(1)).alias("times"), F.max("as_of_date").alias("as_of_date"))
-    compared = bronze_newest.join(states, "loan_id", "full_outer")
+    # Counted together: a join would hold both sides' loans at once.
+    delivered = lakehouse.read(LOAN_TAPE).selectExpr(
+        "loan_id", "as_of_date as newest", "cast(null as date) as as_of_date", "0 as time"
+    )
+    states = loans.selectExpr("loan_id", "cast(null as date) as newest", "as_of_date", "1 as time")
+    compared = (
+        delivered.unionByName(states)
+        .groupBy("loan_id")
+        .agg(F.max("newest").alias("newest"), F.max("as_of_date").alias("as_of_date"), F.sum("time").alias("times"))
+    )
     stale = "newest is not null and (as_of_date is null or as_of_date <> newest)"
     sums = aggregates(
         compared,
         {
             "bronze": count_where("newest is not null"),
-            "more": "coalesce(sum(times - 1), 0)",
+            "more": "coalesce(sum(greatest(times - 1, 0)), 0)",
             "stale": count_where(stale),
         },
     ).row(0, named=True)
