@@ -17,10 +17,19 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
+from credit_risk_assets.tape import contract
 from credit_risk_assets.tape.readers import TapeBlock, open_tape
-from credit_risk_assets.tape.rows import check_rows, rejected_frame
+from credit_risk_assets.tape.rows import ROW_NUMBER, check_rows, rejected_frame
 
 YOUNG_SECONDS = 2.0
+_UNCOMPRESSIBLE = ("customer_id",)
+_VARIED = {
+    "loan_id",
+    *_UNCOMPRESSIBLE,
+    ROW_NUMBER,
+    *[column.name for column in contract.COLUMNS if column.type == "double"],
+}
+"""Columns whose values repeat too seldom for a dictionary."""
 
 
 @dataclass
@@ -82,7 +91,15 @@ class _Parts:
             return
         table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self.folder / "part-0.parquet", table.schema, compression="lz4")
+            names = table.schema.names
+            self._writer = pq.ParquetWriter(
+                self.folder / "part-0.parquet",
+                table.schema,
+                # Read once and removed: what makes a file small or skipped over would cost more than it brings.
+                use_dictionary=[name for name in names if name not in _VARIED],
+                compression={name: "none" if name in _UNCOMPRESSIBLE else "lz4" for name in names},
+                write_statistics=False,
+            )
         self._wait()
         self._writing = self._thread.submit(self._writer.write_table, table)
 

@@ -7,7 +7,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -218,7 +218,7 @@ def _text_block(batch: pa.RecordBatch, numbers: list[int], ragged: list[RaggedLi
     return TapeBlock(_blanks_to_null(pl.DataFrame(columns), numbers), ragged, undecodable)
 
 
-def _decoded(name: str, values: pa.Array, numbers: list[int], undecodable: dict[int, list[str]]) -> pa.Array:
+def _decoded(name: str, values: pa.Array, numbers: Sequence[int], undecodable: dict[int, list[str]]) -> pa.Array:
     """Bytes as text; the rows whose bytes are no UTF-8 are noted, for what stands in for them is no value."""
     try:
         return values.cast(pa.string())
@@ -233,10 +233,10 @@ def _decoded(name: str, values: pa.Array, numbers: list[int], undecodable: dict[
         return pa.array(decoded, pa.string())
 
 
-def _blanks_to_null(frame: pl.DataFrame, numbers: list[int]) -> pl.DataFrame:
+def _blanks_to_null(frame: pl.DataFrame, numbers: Sequence[int]) -> pl.DataFrame:
     stripped = [pl.col(name).str.strip_chars() for name in frame.columns if frame.schema[name] == pl.String]
     return frame.with_columns(
-        [pl.when(value != "").then(value) for value in stripped] + [pl.Series(ROW_NUMBER, numbers, pl.Int64)]
+        [value.replace("", None) for value in stripped] + [pl.Series(ROW_NUMBER, numbers, pl.Int64)]
     )
 
 
@@ -255,7 +255,9 @@ def _open_parquet(file: Path, required: tuple[str, ...]) -> OpenTape:
     return OpenTape(names, extra, _parquet_blocks(file, tape, names))
 
 
-def _parquet_values(name: str, values: pa.Array, numbers: list[int], undecodable: dict[int, list[str]]) -> pl.Series:
+def _parquet_values(
+    name: str, values: pa.Array, numbers: Sequence[int], undecodable: dict[int, list[str]]
+) -> pl.Series:
     kind = values.type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         values = _decoded(name, values.cast(pa.large_binary()), numbers, undecodable)
@@ -276,7 +278,7 @@ def _parquet_blocks(file: Path, tape: pq.ParquetFile, names: list[str]) -> Itera
     first = 1
     batches = tape.iter_batches(batch_size=PARQUET_BATCH_ROWS)
     while (batch := _next_batch(file, batches)) is not None:
-        numbers = list(range(first, first + batch.num_rows))
+        numbers = range(first, first + batch.num_rows)
         first += batch.num_rows
         undecodable: dict[int, list[str]] = {}
         columns = [
