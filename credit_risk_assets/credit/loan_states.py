@@ -49,7 +49,7 @@ def newest_rows(frame: DataFrame, keys: Sequence[str]) -> DataFrame:
 
 
 def _repeats(frame: DataFrame, keys: Sequence[str]) -> bool:
-    return frame.groupBy(*keys).count().where("`count` > 1").limit(1).count() > 0
+    return frame.select(*keys).distinct().count() < frame.count()
 
 
 def latest_states(history: DataFrame) -> DataFrame:

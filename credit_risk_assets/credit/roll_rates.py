@@ -1,8 +1,8 @@
 """Roll rates: how many loans went from which delinquency bucket to which, from one month to the next.
 
-Read from neighbouring codes of the payment-history profiles. A profile is cut into years and equal years are counted,
-so that only the few thousand different ones are looked at month by month: three rows a loan are counted instead of
-thirty-six, and no loan-month is ever written.
+Read from neighbouring codes of the payment-history profiles. Equal profiles are counted, then cut into years, and
+equal years are counted again, so that only the different ones are looked at month by month: one row a loan is counted
+instead of thirty-six, and no loan-month is ever written.
 """
 
 from __future__ import annotations
@@ -54,22 +54,30 @@ def bucket_pairs(loans: DataFrame, history: DataFrame, full_tapes: Sequence[date
     out.
     """
     first, last = window(full_tapes)
-    profile = short_codes_sql(observed_profile_sql())
     # A month that the window ends before may lie in the newest year of a loan with a later change.
     years = ", ".join(
         f"struct({year} as year, substring(codes, {12 * year + 1}, 13) as codes)" for year in range(_YEARS + 1)
     )
-    cut = loans.selectExpr(f"{month_number_sql()} as newest", "loan_purpose", f"{profile} as codes").selectExpr(
-        "newest", "loan_purpose", f"explode(array({years})) as part"
-    )
-    pieces = (
-        cut.selectExpr("newest - 12 * part.year as newest", "loan_purpose", "part.codes as codes")
-        .where(f"codes <> '' and newest >= {first}")
+    read = 12 * (_YEARS + 1) + 1
+    alike = (
+        loans.selectExpr(
+            f"{month_number_sql()} as newest",
+            "loan_purpose",
+            f"substring({observed_profile_sql()}, 1, {read}) as codes",
+        )
         .groupBy("newest", "loan_purpose", "codes")
         .count()
     )
+    cut = alike.selectExpr("newest", "loan_purpose", "`count` as loans", f"{short_codes_sql('codes')} as codes")
+    pieces = (
+        cut.selectExpr("newest", "loan_purpose", "loans", f"explode(array({years})) as part")
+        .selectExpr("newest - 12 * part.year as newest", "loan_purpose", "loans", "part.codes as codes")
+        .where(f"codes <> '' and newest >= {first}")
+        .groupBy("newest", "loan_purpose", "codes")
+        .agg({"loans": "sum"})
+    )
     months = pieces.selectExpr(
-        "newest", "loan_purpose", "codes", "`count` as loans", "explode(sequence(1, 12)) as place"
+        "newest", "loan_purpose", "codes", "`sum(loans)` as loans", "explode(sequence(1, 12)) as place"
     )
     counts = months.where(f"length(codes) >= place and newest + 1 - place between {first} and {last}").selectExpr(
         "newest + 1 - place as month_number",
@@ -83,7 +91,7 @@ def bucket_pairs(loans: DataFrame, history: DataFrame, full_tapes: Sequence[date
     taped = history.where(f"as_of_date in ({days})").selectExpr(
         f"{month_number_sql()} as month_number",
         "loan_purpose",
-        f"{profile} as codes",
+        f"{short_codes_sql(f'substring({observed_profile_sql()}, 1, 2)')} as codes",
         "cast(outstanding_balance as double) as balance",
     )
     balances = taped.selectExpr(

@@ -53,30 +53,35 @@ def first_events(loans: DataFrame, newest: date) -> DataFrame:
         f"{observed_profile_sql()} as codes",
     )
 
-    def first(name: str, codes: str) -> str:
+    def first(codes: str) -> str:
         position = oldest_position_sql(codes, "codes")
-        return f"struct('{name}' as event, case when {position} > 0 then months_on_book + 1 - {position} end as age)"
+        return f"case when {position} > 0 then months_on_book + 1 - {position} end"
 
-    # One row for the loan and one for each event it saw, whatever its age: no row a month.
-    marks = {"loan": "0", "unseen": "case when length(codes) < months_on_book then 0 end"}
-    events = ", ".join(
-        [
-            *[f"struct('{name}' as event, {age} as age)" for name, age in marks.items()],
-            *[first(name, codes) for name, codes in EVENTS.items()],
-        ]
+    ages = {
+        "unseen": "case when length(codes) < months_on_book then 0 end",
+        **{name: first(codes) for name, codes in EVENTS.items()},
+    }
+    # Loans alike are counted before they are made one row for the loan and one for each event that it saw.
+    alike = (
+        aged.selectExpr(*COHORT, "loan_amount", "last_age", *[f"{age} as {name}" for name, age in ages.items()])
+        .groupBy(*COHORT, "last_age", *ages)
+        .agg({"*": "count", "loan_amount": "sum"})
+        .withColumnsRenamed({"count(1)": "loans", "sum(loan_amount)": "amount"})
     )
-    seen = aged.selectExpr(*COHORT, "loan_amount", "last_age", f"explode(array({events})) as seen")
+    marks = [("loan", "0"), *[(name, name) for name in ages]]
+    events = ", ".join(f"struct('{name}' as event, {age} as age)" for name, age in marks)
+    seen = alike.selectExpr(*COHORT, "loans", "amount", "last_age", f"explode(array({events})) as seen")
     return (
         seen.where(f"seen.age <= {LAST_AGE}")
         .groupBy(*COHORT, "last_age", "seen.event", "seen.age")
-        .agg({"*": "count", "loan_amount": "sum"})
+        .agg({"loans": "sum", "amount": "sum"})
         .selectExpr(
             *COHORT,
             "last_age",
             "event",
             "age",
-            "`count(1)` as loans",
-            f"cast(round(`sum(loan_amount)` * {_CENTS}) as bigint) as cents",
+            "`sum(loans)` as loans",
+            f"cast(round(`sum(amount)` * {_CENTS}) as bigint) as cents",
         )
     )
 
