@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -145,21 +144,15 @@ def demo(
     loans: Annotated[int, typer.Option(min=1_000, help="Loans on the latest tape.")] = simulate.DEMO_LOANS,
 ) -> None:
     """Simulate a portfolio, land it and run the main job: the whole platform in one command."""
-    from credit_risk_assets.automation.refresh import refresh as run
-    from credit_risk_assets.resources.landing import land as put
-    from credit_risk_assets.tape.simulate import simulate as write_tapes
+    from credit_risk_assets.automation.demo import run_demo
+    from credit_risk_assets.resources.writer_lock import LakeBusyError
 
     settings = current_settings()
     settings.make_home()
-    began = time.monotonic()
-    folder = settings.home / "simulated"
-    console.print(f"simulating {loans:,} loans on three yearly tapes …")
-    result = write_tapes(loans, folder, as_of=simulate.as_of_date(None), home=settings.home)
-    for file in result.tapes:
-        put(settings, file)
-    console.print(f"  done    {'simulate and land':28}{time.monotonic() - began:7.1f} s")
-    done = run(settings, None, console)
-    console.print(f"\ndemo finished in {time.monotonic() - began:.1f} s")
+    try:
+        done = run_demo(settings, loans, simulate.as_of_date(None), console)
+    except LakeBusyError as error:
+        raise fail(str(error)) from None
     console.print("next: `make up` serves the Dagster UI and the dashboard", markup=False)
     if not done:
         raise typer.Exit(1)

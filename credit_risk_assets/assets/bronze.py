@@ -40,7 +40,11 @@ def bronze_tables(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Take every complete file of the landing folder into bronze."""
     reports = Ingestion(
-        platform.lakehouse, platform.settings, context.run_id, log=lambda line: context.log.info(line)
+        platform.lakehouse,
+        platform.settings,
+        context.run_id,
+        log=lambda line: context.log.info(line),
+        landed=platform.landed,
     ).run()
     files = _files_table(reports)
     for table in (LOAN_TAPE, REJECTED_RECORDS, INGESTION_LOG):

@@ -3,8 +3,9 @@
 import logging
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from importlib import import_module
 from threading import Thread
 from typing import Any
 
@@ -40,26 +41,48 @@ def refresh(settings: Settings, select: str | None, console: Console, times: Ste
     `times` is told when each step began and ended. Raises `DatabaseError` where a database of the settings does not
     answer.
     """
+    with reserved(settings, console) as platform:
+        return refresh_reserved(platform, select, console, times)
 
-    def say(line: str) -> None:
-        console.print(line, markup=False)
 
+@contextmanager
+def reserved(settings: Settings, console: Console) -> Iterator[Platform]:
+    """The platform with the lake to itself. Raises `DatabaseError` where a database does not answer."""
     require_databases(settings)
     platform = Platform(settings)
     with closing(platform):
         # Before the look at what is stale: another run may be at it, and a new home's data bases are made once.
-        platform.reserve(say)
-        if select is None:
-            stale = _announced(settings, say)
-            if not stale:
-                return True
-            if enough_cores() and _trains(settings, stale):
-                platform.companion = Companion()
-                platform.companion.submit(prepare, settings)
-        start_early(settings)
-        facts = engine_facts(settings)
-        say(f"engine {facts.engine}: {facts.computes} computes, {facts.commits} commits")
-        return _run(settings, platform, select, console, times or StepTimes())
+        platform.reserve(lambda line: console.print(line, markup=False))
+        yield platform
+
+
+def get_ready(platform: Platform) -> None:
+    """Start the engine, load what a run needs and make a new home's data bases, before there is anything to refresh."""
+    start_early(platform.settings)
+    import_module("credit_risk_assets.definitions")
+    _quieten()
+    with open_for_run(platform.settings):
+        pass
+
+
+def refresh_reserved(platform: Platform, select: str | None, console: Console, times: StepTimes | None = None) -> bool:
+    """`refresh` on a platform that is reserved already."""
+    settings = platform.settings
+
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    if select is None:
+        stale = _announced(settings, say)
+        if not stale:
+            return True
+        if enough_cores() and _trains(settings, stale):
+            platform.companion = platform.companion or Companion()
+            platform.companion.submit(prepare, settings)
+    start_early(settings)
+    facts = engine_facts(settings)
+    say(f"engine {facts.engine}: {facts.computes} computes, {facts.commits} commits")
+    return _run(settings, platform, select, console, times or StepTimes())
 
 
 def _trains(settings: Settings, stale: Sequence[str]) -> bool:
@@ -85,14 +108,18 @@ def _announced(settings: Settings, say: Callable[[str], None]) -> list[str]:
     return stale
 
 
-def _run(settings: Settings, platform: Platform, select: str | None, console: Console, times: StepTimes) -> bool:
-    from credit_risk_assets.definitions import build_defs
-
+def _quieten() -> None:
     # Dagster's notices about beta features are for this code's authors, not for its users.
     warnings.filterwarnings("ignore", module="dagster")
     quieten()
     # It warns of checks that a skipped asset leaves out; the steps below say so themselves.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
+
+
+def _run(settings: Settings, platform: Platform, select: str | None, console: Console, times: StepTimes) -> bool:
+    from credit_risk_assets.definitions import build_defs
+
+    _quieten()
     began = time.monotonic()
 
     def say(line: str) -> None:

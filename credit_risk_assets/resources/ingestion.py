@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -125,7 +125,10 @@ def waiting_files(settings: Settings, known: dict[str, str]) -> list[LandedFile]
 
 
 class Ingestion:
-    """One pass over the landing folder, file by file, each in commits of its own."""
+    """One pass over the landing folder, file by file, each in commits of its own.
+
+    Files that this process has `landed` itself are whole; others are looked at until they have stopped growing.
+    """
 
     def __init__(
         self,
@@ -135,12 +138,14 @@ class Ingestion:
         *,
         today: date | None = None,
         log: Callable[[str], None] = logger.info,
+        landed: Collection[Path] = (),
     ) -> None:
         self._lakehouse = lakehouse
         self._settings = settings
         self._run_id = run_id
         self._today = today or datetime.now(UTC).date()
         self._log = log
+        self._landed = landed
 
     def run(self) -> list[FileReport]:
         """Take every complete file; a file still being written waits for the next pass."""
@@ -151,7 +156,7 @@ class Ingestion:
         fresh = [file for file in files if fingerprint(file.path) not in known]
         for file in set(files) - set(fresh):
             self._finished(file)
-        settled, growing = settled_files(fresh, self._settings.landing.settle_seconds)
+        settled, growing = settled_files(fresh, self._settings.landing.settle_seconds, whole=self._landed)
         reports = [
             FileReport(
                 file.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,13 +71,20 @@ def being_written(paths: list[Path]) -> set[Path]:
 
 
 def settled_files(
-    files: list[LandedFile], settle_seconds: float, wait: Callable[[float], None] = time.sleep
+    files: list[LandedFile],
+    settle_seconds: float,
+    wait: Callable[[float], None] = time.sleep,
+    whole: Collection[Path] = (),
 ) -> tuple[list[LandedFile], list[LandedFile]]:
     """Part files that are complete from those that still grow.
 
     A file is complete when no process writes it and it has not changed for `settle_seconds`; a file younger
-    than that is waited for once.
+    than that is waited for once. Those known to be `whole` are complete as they are.
     """
+    known = [file for file in files if file.path in whole]
+    files = [file for file in files if file.path not in whole]
+    if not files:
+        return known, []
     busy = being_written([file.path for file in files])
     before = {file: size_and_time(file.path) for file in files if file.path not in busy}
     newest = max((modified for _, modified in before.values()), default=0)
@@ -90,7 +97,7 @@ def settled_files(
         for file, state in before.items()
         if file.path not in busy and file.path.exists() and size_and_time(file.path) == state
     ]
-    return settled, [file for file in files if file not in settled]
+    return [*known, *settled], [file for file in files if file not in settled]
 
 
 def file_identity(path: Path) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cached_property
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from credit_risk_assets.config.settings import Settings
@@ -25,6 +26,8 @@ class Platform:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.companion: Companion | None = None
+        self.landed: set[Path] = set()
+        """Files that this process has put into the landing folder itself, each whole: none is waited for."""
         self._unfinished: list[Callable[[], object]] = []
         self._lock = WriterLock(settings.lake)
 

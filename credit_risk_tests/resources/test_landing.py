@@ -70,6 +70,15 @@ def test_an_old_file_is_taken_without_waiting(tape: Callable[..., Path]) -> None
     assert settled_files([file], settle_seconds=5, wait=never) == ([file], [])
 
 
+def test_a_file_that_this_process_has_landed_is_not_waited_for(tape: Callable[..., Path]) -> None:
+    landed, other = (LandedFile(tape(name, [{}]), "full") for name in ("landed.csv", "other.csv"))
+    waited: list[float] = []
+    assert settled_files([landed], 60, waited.append, whole={landed.path}) == ([landed], [])
+    assert not waited
+    assert settled_files([other, landed], 60, waited.append, whole={landed.path}) == ([landed, other], [])
+    assert len(waited) == 1
+
+
 def test_landing_a_tape_twice_keeps_one_and_other_content_lands_beside_it(settings: Settings, tmp_path: Path) -> None:
     file = write_tape(tmp_path / "tape.csv", [{}])
     first = land(settings, file)
