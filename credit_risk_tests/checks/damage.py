@@ -193,6 +193,7 @@ DAMAGE: tuple[Damage, ...] = (
         _book_elsewhere,
     ),
     Damage(bronze.FROM_LOGGED_FILES, "a row of a file that the log lacks", _set(_B, "_source_sha256", _STRANGER)),
+    Damage(bronze.FROM_LOGGED_FILES, "a row whose file has no fingerprint", _set(_B, "_source_sha256", None)),
     Damage(bronze.FROM_LOGGED_FILES, "a row without a row number", _set(_B, "_row_number", None)),
     Damage(
         bronze.SCHEMA_AS_CONTRACT,

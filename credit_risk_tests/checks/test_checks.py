@@ -19,6 +19,7 @@ from credit_risk_assets.assets.impairment import impaired
 from credit_risk_assets.assets.monitoring import DRIFT_SCHEMA, MONITORING_SCHEMA
 from credit_risk_assets.checks import bronze, history, silver
 from credit_risk_assets.checks.framework import CheckedTable, CheckError, Finding, layer_checks
+from credit_risk_assets.checks.rules import RowRule, aggregates, rule_counts
 from credit_risk_assets.config import tables
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.credit.rating import risk_rating
@@ -303,3 +304,17 @@ def test_results_are_appended_to_a_register_of_the_first_release(lake: Lake) -> 
     register = lake.rows(tables.QUALITY_RESULTS)
     assert register.filter(pl.col("run_id") != result.run_id).height == old.height
     assert register.filter(pl.col("run_id") == result.run_id)["details"].null_count() < register.height
+
+
+def test_a_rule_about_the_grouping_columns_counts_the_rows_of_the_groups_that_break_it(sail: SparkSession) -> None:
+    rows = sail.createDataFrame([("a", 1), ("a", 2), ("b", 3), (None, 4)], "file string, number int")
+    check = bronze.FROM_LOGGED_FILES
+    rules = [
+        RowRule(check, ("file",), "file is null or file = 'a'", "another file"),
+        RowRule(check, ("file",), "file = 'c'", "not c"),
+        RowRule(check, ("number",), "number > 2", "2 at most"),
+    ]
+    by_group, by_row = (aggregates(rows, rule_counts(rules, by=by), by=["file"]) for by in (["file"], []))
+    counts = [f"rule_{number}" for number in range(len(rules))]
+    assert by_group.select(pl.col(counts).sum()).row(0) == (3, 0, 2)
+    assert by_group.sort("file").equals(by_row.sort("file"))
