@@ -26,6 +26,19 @@ _DELTA_CONF = {
     f"spark.databricks.delta.properties.defaults.{name.removeprefix('delta.')}": value
     for name, value in TABLE_PROPERTIES.items()
 }
+_JAVA_OPTIONS = (
+    "-XX:+UseParallelGC "
+    # What Spark generates for a hundred features is larger than the methods that Java compiles of itself.
+    "-XX:-DontCompileHugeMethods"
+)
+_JVM_WRITER_CONF = {
+    # A tape has few months: a file open for each spares the sorting of whole rows by month.
+    "spark.sql.maxConcurrentOutputFileWriters": "8",
+    # Parts of a file that two cores can read, and that a small driver can hold while they are written.
+    "spark.hadoop.parquet.block.size": str(32 * 2**20),
+    # As on the embedded engine: amounts and ratios repeat too seldom for a dictionary.
+    "spark.hadoop.parquet.dictionary.page.size": "65536",
+}
 _COMMON_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
@@ -175,8 +188,8 @@ def jvm_conf(chosen: Settings, log_config: Path = LOG_CONFIG) -> dict[str, str]:
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": f"-XX:+UseParallelGC -Dlog4j2.configurationFile=file:{log_config}",
-        "spark.executor.extraJavaOptions": f"-XX:+UseParallelGC -Dlog4j2.configurationFile=file:{SERVER_LOG_CONFIG}",
+        "spark.driver.extraJavaOptions": f"{_JAVA_OPTIONS} -Dlog4j2.configurationFile=file:{log_config}",
+        "spark.executor.extraJavaOptions": f"{_JAVA_OPTIONS} -Dlog4j2.configurationFile=file:{SERVER_LOG_CONFIG}",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
@@ -184,6 +197,7 @@ def jvm_conf(chosen: Settings, log_config: Path = LOG_CONFIG) -> dict[str, str]:
         # The partitions tell a reader all that it needs here: looking at each file's statistics is a job a query.
         "spark.databricks.delta.stats.skipping": "false",
         **_DELTA_CONF,
+        **_JVM_WRITER_CONF,
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.log.level": "ERROR",
         **s3_conf(storage),
