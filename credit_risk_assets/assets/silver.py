@@ -10,7 +10,7 @@ from credit_risk_assets.assets.common import asset_attributes, materialized
 from credit_risk_assets.assets.inputs import NewFiles, new_files
 from credit_risk_assets.assets.retries import RETRIES, retried
 from credit_risk_assets.config.tables import INGESTION_LOG, LOAN_HISTORY, LOAN_TAPE, LOANS, Table
-from credit_risk_assets.credit.loan_states import latest_states, loan_states
+from credit_risk_assets.credit.loan_states import STATE_KEY, distinct_keys, latest_states, loan_states
 from credit_risk_assets.resources.commits import MergeCounts
 from credit_risk_assets.resources.lakehouse import Lakehouse
 from credit_risk_assets.resources.platform import Platform
@@ -24,7 +24,8 @@ def loan_history(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[A
     files = new_files(lakehouse, LOAN_HISTORY)
     counts = MergeCounts()
     if files.contents or not lakehouse.exists(LOAN_HISTORY):
-        states = loan_states(_rows_of(files, lakehouse.read(LOAN_TAPE)), files.change_files)
+        unique = distinct_states(lakehouse, LOAN_TAPE) == lakehouse.row_count(LOAN_TAPE)
+        states = loan_states(_rows_of(files, lakehouse.read(LOAN_TAPE)), files.change_files, unique=unique)
         counts = _upsert(lakehouse, LOAN_HISTORY, states, ["loan_id", "as_of_date", "as_of_month"], files)
     return materialized(lakehouse, LOAN_HISTORY, files_read=len(files.contents), **_shown(counts))
 
@@ -49,6 +50,12 @@ def loans(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[Any]:
             )
         counts = _upsert(lakehouse, LOANS, newest, ["loan_id"], files)
     return materialized(lakehouse, LOANS, files_read=len(files.contents), **_shown(counts))
+
+
+def distinct_states(lakehouse: Lakehouse, table: Table) -> int:
+    """How many loans and as-of dates a table tells of: as many as it has rows where none is repeated."""
+    rows = lakehouse.row_count(table)
+    return lakehouse.known(table, "states", lambda: distinct_keys(lakehouse.read(table), STATE_KEY, rows))
 
 
 def _rows_of(files: NewFiles, frame: DataFrame) -> DataFrame:

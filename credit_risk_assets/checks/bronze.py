@@ -9,6 +9,7 @@ import polars as pl
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from credit_risk_assets.assets.silver import distinct_states
 from credit_risk_assets.checks import contract_rules, ingestion
 from credit_risk_assets.checks.framework import (
     Check,
@@ -128,7 +129,7 @@ def row_rules(today: date) -> list[RowRule]:
 
 
 def tape_findings(lakehouse: Lakehouse, settings: Settings, today: date) -> list[Finding]:
-    """The findings of the tape rows as of a day: one pass for rules and fills, one shuffle for repeated keys."""
+    """The findings of the tape rows as of a day: one pass for rules and fills, one for repeated keys."""
     schema = _schema(lakehouse)
     if not schema.passed:
         # Rules cannot be trusted, or not be tried at all, on columns of another type.
@@ -138,7 +139,9 @@ def tape_findings(lakehouse: Lakehouse, settings: Settings, today: date) -> list
     columns = [name for name in lakehouse.columns(LOAN_TAPE) if not name.startswith("_")]
     filled = {f"filled_{number}": f"count(`{name}`)" for number, name in enumerate(columns)}
     tapes = aggregates(tape, {**rule_counts(rules, by=_TAPE), **filled}, by=_TAPE)
-    repeated = repeated_keys(tape)
+    rows = int(tapes["rows"].sum())
+    # A loan that one file holds twice for a date stands twice in the table.
+    repeated = None if distinct_states(lakehouse, LOAN_TAPE) == rows else repeated_keys(tape)
     log = ingestion.log_rows(lakehouse)
     by_rule = {finding.check: finding for finding in rule_findings(lakehouse, tape, rules, tapes)}
     by_rule[FROM_LOGGED_FILES] = _from_logged_files(by_rule[FROM_LOGGED_FILES], tapes, log)
@@ -146,7 +149,7 @@ def tape_findings(lakehouse: Lakehouse, settings: Settings, today: date) -> list
         _rows_tie(tapes, log),
         schema,
         *by_rule.values(),
-        _duplicates(lakehouse, repeated, int(tapes["rows"].sum()), settings),
+        _duplicates(lakehouse, repeated, rows, settings),
         _freshness(tapes["as_of_date"].max(), today, settings),
         _new_columns(log),
         _columns_kept(tapes, dict(zip(filled, columns, strict=True)), log),
@@ -217,8 +220,10 @@ def _schema(lakehouse: Lakehouse) -> Finding:
     )
 
 
-def _duplicates(lakehouse: Lakehouse, repeated: DataFrame, total: int, settings: Settings) -> Finding:
-    more = int(repeated.agg(F.coalesce(F.sum(F.col("times") - 1), F.lit(0))).collect()[0][0])
+def _duplicates(lakehouse: Lakehouse, repeated: DataFrame | None, total: int, settings: Settings) -> Finding:
+    more = 0
+    if repeated is not None:
+        more = int(repeated.agg(F.coalesce(F.sum(F.col("times") - 1), F.lit(0))).collect()[0][0])
     share, limit = more / total if total else 0.0, settings.quality.max_duplicate_share
     return Finding(
         DUPLICATES,
@@ -227,7 +232,7 @@ def _duplicates(lakehouse: Lakehouse, repeated: DataFrame, total: int, settings:
         f"at most {limit:.1%}",
         more,
         total,
-        examples=example_rows(lakehouse, repeated, ["times"]) if more else (),
+        examples=example_rows(lakehouse, repeated, ["times"]) if repeated is not None and more else (),
     )
 
 

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from credit_risk_assets.assets.gold import full_tape_dates
+from credit_risk_assets.assets.silver import distinct_states
 from credit_risk_assets.checks import contract_rules
 from credit_risk_assets.checks.distributions import figures, gap_changes, stability
 from credit_risk_assets.checks.framework import Check, Finding, counted, error_of, tied, warn_of
@@ -111,8 +112,7 @@ def history_findings(lakehouse: Lakehouse, settings: Settings) -> list[Finding]:
     """
     rows = lakehouse.read(LOAN_HISTORY)
     tapes = aggregates(rows, rule_counts(ROW_RULES), by=["tape_kind", "as_of_date"])
-    states = int(rows.select("loan_id", "as_of_date").distinct().count())
-    bronze = lakehouse.read(LOAN_TAPE).select("loan_id", "as_of_date").distinct().count()
+    states, bronze = (distinct_states(lakehouse, table) for table in (LOAN_HISTORY, LOAN_TAPE))
     total = int(tapes["rows"].sum())
     full = tapes.filter(tapes["tape_kind"] == "full").sort("as_of_date").tail(2)
     return [

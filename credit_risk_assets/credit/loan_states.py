@@ -24,6 +24,7 @@ end
 SILVER_NAMES = {"tape_kind", "as_of_month", "observation_date", "default_12m"}
 """Names that silver or the development sample gives to columns of its own."""
 
+STATE_KEY = ("loan_id", "as_of_date")
 NEWEST_FIRST = ("as_of_date", "_ingested_at", "_source_sha256", "_row_number")
 PROVENANCE = ("_source_sha256", "_row_number", "_ingested_at")
 
@@ -38,6 +39,14 @@ def tape_extras(columns: Sequence[str]) -> dict[str, str]:
     }
 
 
+def distinct_keys(frame: DataFrame, keys: Sequence[str], rows: int | None = None) -> int:
+    """How many different keys a frame has; `rows` is how many rows, where that is known."""
+    rows = frame.count() if rows is None else rows
+    hashes = frame.selectExpr(f"xxhash64({', '.join(keys)}) as key").distinct().count()
+    # As many hashes as rows prove that no key is repeated. Fewer prove nothing: two keys may share one.
+    return rows if hashes == rows else frame.select(*keys).distinct().count()
+
+
 def newest_rows(frame: DataFrame, keys: Sequence[str]) -> DataFrame:
     """One row per key: the latest as-of date, then the latest ingested."""
     # Most tapes name each loan once. Looking is cheap; sorting every row with all its columns is not.
@@ -49,12 +58,14 @@ def newest_rows(frame: DataFrame, keys: Sequence[str]) -> DataFrame:
 
 
 def _repeats(frame: DataFrame, keys: Sequence[str]) -> bool:
-    return frame.select(*keys).distinct().count() < frame.count()
+    rows = frame.count()
+    return distinct_keys(frame, keys, rows) < rows
 
 
 def latest_states(history: DataFrame) -> DataFrame:
     """The state of each loan at its latest as-of date; `history` names each loan and as-of date once."""
-    if not _repeats(history, ["loan_id"]):
+    first, last = history.agg(F.min("as_of_date"), F.max("as_of_date")).collect()[0]
+    if first == last or not _repeats(history, ["loan_id"]):
         return history
     latest = history.groupBy(F.col("loan_id").alias("_loan_id")).agg(F.max("as_of_date").alias("_latest"))
     # The narrow side stands first: an engine that holds one side of a join in memory holds the first one.
@@ -62,14 +73,15 @@ def latest_states(history: DataFrame) -> DataFrame:
     return latest.join(history, same).drop("_loan_id", "_latest")
 
 
-def loan_states(tape_rows: DataFrame, change_files: Sequence[str]) -> DataFrame:
+def loan_states(tape_rows: DataFrame, change_files: Sequence[str], *, unique: bool = False) -> DataFrame:
     """Tape rows as loan states with features, one per loan and as-of date.
 
-    `change_files` are the content fingerprints of the files that hold changes only.
+    `change_files` are the content fingerprints of the files that hold changes only; `unique` says that no row repeats
+    the loan and date of another, where that is known.
     """
     extras = tape_extras(tape_rows.columns)
-    unique = newest_rows(tape_rows, ["loan_id", "as_of_date"])
-    named = unique.select(
+    newest = tape_rows if unique else newest_rows(tape_rows, STATE_KEY)
+    named = newest.select(
         *[F.expr(INSTALLMENT_SQL).alias(n) if n == "installment" else F.col(n) for n in contract.NAMES],
         *[F.col(f"`{source}`").alias(name) for source, name in extras.items()],
         *PROVENANCE,
