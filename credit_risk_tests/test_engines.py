@@ -19,7 +19,7 @@ from polars.testing import assert_frame_equal
 from credit_risk_assets.config import tables
 from credit_risk_assets.config.settings import Settings
 from credit_risk_assets.resources import spark_servers
-from credit_risk_assets.resources.spark import EngineError, spark_session
+from credit_risk_assets.resources.spark import EngineError, spark_session, start_early
 from credit_risk_tests.conftest import make_settings
 from credit_risk_tests.test_conformance import rows, run
 
@@ -168,8 +168,10 @@ def test_an_engine_without_its_address_is_refused_in_one_line(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, spark: dict[str, Any], message: str
 ) -> None:
     monkeypatch.setattr("credit_risk_assets.resources.spark._sessions", {})
+    chosen = make_settings(settings.home, spark=spark)
+    start_early(chosen)
     with pytest.raises(EngineError, match=message):
-        spark_session(make_settings(settings.home, spark=spark))
+        spark_session(chosen)
 
 
 def test_another_process_with_the_number_of_a_server_is_left_alone(settings: Settings) -> None:

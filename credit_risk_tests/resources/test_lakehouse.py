@@ -212,6 +212,15 @@ def test_a_merge_with_a_known_sequence_changes_nothing(lakehouse: Lakehouse) -> 
     assert held(lakehouse) == {1: ("a", 1.0)}
 
 
+def test_what_is_known_of_a_table_is_looked_for_once_a_version(lakehouse: Lakehouse) -> None:
+    looks = iter(range(9))
+    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
+    assert [lakehouse.known(TABLE, "figure", lambda: next(looks)) for _ in range(2)] == [0, 0]
+    assert lakehouse.known(TABLE, "another", lambda: next(looks)) == 1
+    lakehouse.append(TABLE, frame(lakehouse, [(2, "a", 1.0)]))
+    assert lakehouse.known(TABLE, "figure", lambda: next(looks)) == 2
+
+
 def test_a_table_that_is_not_there_says_what_to_run(lakehouse: Lakehouse) -> None:
     with pytest.raises(LakehouseError, match="silver/things: no such table yet; run `credit-risk refresh`"):
         lakehouse.read(TABLE)
