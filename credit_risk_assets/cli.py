@@ -144,7 +144,7 @@ def demo(
     loans: Annotated[int, typer.Option(min=1_000, help="Loans on the latest tape.")] = simulate.DEMO_LOANS,
 ) -> None:
     """Simulate a portfolio, land it and run the main job: the whole platform in one command."""
-    from credit_risk_assets.automation.demo import run_demo
+    from credit_risk_assets.commands.demo import run_demo
     from credit_risk_assets.resources.writer_lock import LakeBusyError
 
     settings = current_settings()

@@ -37,7 +37,8 @@ def pipeline_files() -> Iterator[Path]:
         for file in sorted((ROOT / folder).rglob("*.py")):
             name = file.relative_to(ROOT).as_posix()
             started = ("credit_risk_assets/tape/simulat", "credit_risk_assets/benchmark/")
-            allowed = (*COMPARISON, "credit_risk_assets/cli.py", "credit_risk_assets/commands/simulate.py")
+            shell = ("credit_risk_assets/cli.py", "credit_risk_assets/commands/simulate.py")
+            allowed = (*COMPARISON, *shell, "credit_risk_assets/commands/demo.py")
             if not name.startswith(started) and name not in allowed:
                 yield file
 
