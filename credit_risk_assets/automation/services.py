@@ -7,6 +7,7 @@ environment, never as an argument that `ps` would show.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,6 +106,9 @@ def run(service: Service, settings: Settings) -> None:
         raise SettingsError(f"{command.arguments[0]}: not installed beside {sys.executable}; install the platform anew")
     os.environ.update(command.environment)
     sys.stdout.flush()
+    # What a shell starts in the background ignores SIGINT, and Dagster takes SIGTERM for the same: it could not be
+    # asked to end.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(command.arguments[0], command.arguments)
 
 

@@ -79,6 +79,8 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # As a shell starts what it puts into the background: it must end all the same when it is asked to.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
             )
 
     def healthy(self, name: str) -> bool:
@@ -142,7 +144,7 @@ def test_the_services_answer_and_a_run_goes_through_the_code_server(
     assert wait_until(lambda: status() in ENDED and status(), 240, "the run's end") == "SUCCESS", said.read_text()[
         -3000:
     ]
-    assert server.processes["code-server"].wait(240) in (0, 1, -signal.SIGTERM)
+    assert server.processes["code-server"].wait(120) in (0, 1, -signal.SIGTERM)
     server.start("code-server")
     assert DeltaTable(str(server.home / "lake" / tables.LOANS.path)).count() > 0
     assert not list(server.home.rglob("mlflow.db"))
