@@ -100,7 +100,7 @@ def test_a_lake_whose_runs_were_killed_at_every_boundary_is_the_undisturbed_one(
         assert f"files of {name} written" in died[0]
         assert any(boundary.startswith(f"{name} committed") for boundary in died[0]), name
     # Rows computed in the run itself have no moment in between.
-    for name in ("ingestion_log", "roll_rates"):
+    for name in ("ingestion_log", "vintage_curves"):
         assert any(boundary.startswith(f"{name} committed") for boundary in died[0]), name
     assert {"loan_tape made", "ingestion_log made"} <= set(died[0])
     assert {"loan_tape evolved", "loan_history evolved", "loans evolved", "none.csv moved"} <= set(died[1])
