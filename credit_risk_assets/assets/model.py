@@ -356,9 +356,7 @@ def challenger_scores(
     if lakehouse.inputs(CHALLENGER_SCORES) != inputs:
         if inputs["challenger"]:
             shadow = _scored(lakehouse, platform, CHALLENGER, inputs["challenger"], explain=False)
-            lakehouse.overwrite(CHALLENGER_SCORES, shadow.select(*SHADOW_COLUMNS), inputs=inputs)
         else:
-            lakehouse.overwrite(
-                CHALLENGER_SCORES, SCORE_ARROW_SCHEMA.empty_table().select(list(SHADOW_COLUMNS)), inputs=inputs
-            )
+            shadow = SCORE_ARROW_SCHEMA.empty_table()
+        lakehouse.overwrite(CHALLENGER_SCORES, shadow.select(list(SHADOW_COLUMNS)), inputs=inputs)
     yield materialized(lakehouse, CHALLENGER_SCORES)

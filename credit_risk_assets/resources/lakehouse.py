@@ -26,6 +26,7 @@ from credit_risk_assets.resources.commits import (
     MergeCounts,
     Mode,
     arrow_fields,
+    holds,
 )
 from credit_risk_assets.resources.lake_log import INPUTS_KEY, LakehouseError, LakeLog, type_name
 from credit_risk_assets.resources.lake_store import LakeStore, store_of
@@ -95,8 +96,8 @@ class Lakehouse(LakeLog):
     def _holds(self, table: Table, key: IdempotenceKey) -> bool:
         """Whether the table knows the commit of a key, or a later one of the same application."""
         self.store.look_again(self.path(table))
-        known = self.sequence(table, key.application)
-        return known is not None and known >= key.sequence
+        found = self._found(table)
+        return found is not None and holds(found, key)
 
     def overwrite(self, table: Table, rows: DataFrame | pa.Table, *, inputs: dict[str, Any] | None = None) -> Commit:
         """Replace all rows in one commit, unless the table was already computed from the same inputs.
