@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
+from deltalake.transaction import AddAction, RemoveAction
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+from credit_risk_assets.resources.file_actions import add_actions
+from credit_risk_assets.resources.lake_log import LakehouseError
 from credit_risk_assets.resources.lake_store import LakeStore
 
 Mode = Literal["append", "overwrite"]
+Engine = Callable[[], SparkSession]
+"""The engine's session, which the first call starts: rows that are computed here are committed without it."""
 NEVER = -1
 """The sequence of an application that a restored table has forgotten."""
 
@@ -51,16 +57,20 @@ class MergeCounts:
 class CommitLibrary(ABC):
     """The library that commits what the engine computes: delta-rs for the embedded one, delta-spark on the JVM.
 
-    Rows that this process computed are committed by delta-rs on every engine: they are few, and an engine would only
-    carry them to and fro.
+    Rows that this process computed, few of them or a tape's files of them, are committed by delta-rs on every engine:
+    an engine would only carry them to and fro.
     """
 
     table_properties: ClassVar[Mapping[str, str]] = {}
     """What a table that is made empty tells its later writers."""
 
-    def __init__(self, session: SparkSession, store: LakeStore) -> None:
-        self._session = session
+    def __init__(self, engine: Engine, store: LakeStore) -> None:
+        self._engine = engine
         self._store = store
+
+    @property
+    def _session(self) -> SparkSession:
+        return self._engine()
 
     def read(self, path: str, version: int | None) -> DataFrame:
         """The table's rows, now or as of a version."""
@@ -103,6 +113,25 @@ class CommitLibrary(ABC):
             writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
             commit_properties=commit_properties(key, metadata),
         )
+
+    def write_files(self, path: str, source: Path, *, partition_by: Sequence[str], key: IdempotenceKey | None) -> None:
+        """Append the rows of a folder's Parquet files, which become the table's, in one commit."""
+        table = self._store.open(path)
+        if table is None:
+            raise LakehouseError(f"{path}: no such table: expected one that is made; run `credit-risk refresh`")
+        if holds(table, key):
+            return
+        added: list[AddAction | RemoveAction] = [*self._taken_files(path, source, partition_by)]
+        table.create_write_transaction(
+            added,
+            "append",
+            table.schema(),
+            partition_by=list(partition_by),
+            commit_properties=commit_properties(key, None),
+        )
+
+    def _taken_files(self, path: str, source: Path, partition_by: Sequence[str]) -> list[AddAction]:
+        return add_actions(self._store.take(path, source), PurePosixPath(path).name, partition_by)
 
     @abstractmethod
     def write(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -29,13 +26,11 @@ from credit_risk_assets.resources.commits import (
     commit_properties,
     holds,
 )
+from credit_risk_assets.resources.file_actions import add_actions
 from credit_risk_assets.resources.lake_log import LakehouseError
-from credit_risk_assets.resources.lake_store import ParquetFile
 
-HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 REWRITE_SHARE = 0.2
 """A merge of more rows than this share of the touched partitions rewrites them; a smaller one is left to MERGE."""
-STATISTICS_COLUMNS = 32
 
 
 class DeltaRsLibrary(CommitLibrary):
@@ -167,12 +162,7 @@ class DeltaRsLibrary(CommitLibrary):
         if partition_by:
             writer = writer.partitionBy(*partition_by)
         writer.parquet(f"{path}/{folder}")
-        name = PurePosixPath(path).name
-        return [
-            _add_action(file, name, partition_by)
-            for file in self._store.parquet_files(path, folder)
-            if file.footer.num_rows
-        ]
+        return add_actions(self._store.parquet_files(path, folder), PurePosixPath(path).name, partition_by)
 
 
 def _staging_folder(table: Path) -> Path:
@@ -200,61 +190,3 @@ def _touched_files(table: DeltaTable, staging: Path, on: Sequence[str]) -> list[
     keys = pads.dataset(staging, format="parquet").to_table(columns=columns).group_by(columns).aggregate([])
     wanted = {tuple(row[name] for name in columns) for row in keys.to_pylist()}
     return [file for file in files if tuple(file["partition"][name] for name in columns) in wanted]
-
-
-def _add_action(file: ParquetFile, table: str, partition_by: Sequence[str]) -> AddAction:
-    values: dict[str, str | None] = {}
-    for part in file.path.split("/")[:-1]:
-        name, mark, value = part.partition("=")
-        if mark:
-            values[name] = None if value == HIVE_NULL else unquote(value)
-    if sorted(values) != sorted(partition_by):
-        raise LakehouseError(
-            f"{table}: file {file.path} is partitioned by {sorted(values)}: expected "
-            f"{sorted(partition_by)}; nothing was committed"
-        )
-    return AddAction(
-        path=file.path,
-        size=file.size,
-        partition_values=values,
-        modification_time=int(time.time() * 1000),
-        data_change=True,
-        stats=json.dumps(_statistics(file.footer)),
-    )
-
-
-def _statistics(footer: pq.FileMetaData) -> dict[str, Any]:
-    """Delta's column statistics from a Parquet footer: rows, and per plain column minimum, maximum, nulls."""
-    lows: dict[str, Any] = {}
-    highs: dict[str, Any] = {}
-    nulls: dict[str, int] = {}
-    for index in range(min(footer.num_columns, STATISTICS_COLUMNS)):
-        name = footer.schema.column(index).path
-        if "." in name:
-            continue
-        groups = [footer.row_group(g).column(index).statistics for g in range(footer.num_row_groups)]
-        if any(s is None for s in groups):
-            continue
-        if all(s.has_null_count for s in groups):
-            nulls[name] = sum(s.null_count for s in groups)
-        ranged = [s for s in groups if s.has_min_max]
-        if len(ranged) == sum(1 for s in groups if s.num_values):
-            low, high = list(_plain(s.min for s in ranged)), list(_plain(s.max for s in ranged))
-            if low and None not in low + high:
-                lows[name], highs[name] = min(low), max(high)
-    return {"numRecords": footer.num_rows, "minValues": lows, "maxValues": highs, "nullCount": nulls}
-
-
-def _plain(values: Iterator[Any]) -> Iterator[Any]:
-    """Statistics in Delta's JSON form; None for what has no safe one."""
-    for value in values:
-        if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
-            yield None
-        elif isinstance(value, datetime):
-            yield None  # sub-millisecond bounds would be cut
-        elif isinstance(value, date):
-            yield value.isoformat()
-        elif isinstance(value, int | float) or (isinstance(value, str) and len(value) <= 128):
-            yield value
-        else:
-            yield None

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pyspark.sql import DataFrame
+import pyarrow as pa
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
@@ -193,6 +193,8 @@ class Ingestion:
                 today=begun.date() if begun else self._today,
                 quarantine_file=self._settings.quarantine_folder / f"{content[:12]}_{file.path.name}.lines.jsonl",
                 block_bytes=self._settings.landing.block_bytes,
+                stamp=self._stamp(file, content, started),
+                partition_by=LOAN_TAPE.partition_by[0],
             )
         except TapeRefused as error:
             refusal = str(error)
@@ -244,16 +246,14 @@ class Ingestion:
                 return datetime.fromisoformat(first[0]).replace(tzinfo=UTC)
         return None
 
-    def _provenance(self, frame: DataFrame, file: LandedFile, content: str, started: datetime) -> DataFrame:
-        taken = started.strftime("%Y-%m-%d %H:%M:%S.%f")
-        return frame.withColumns(
-            {
-                "_source_file": F.lit(file.name),
-                "_source_sha256": F.lit(content),
-                "_ingested_at": F.lit(taken).cast("timestamp"),
-                "_run_id": F.lit(self._run_id),
-            }
-        )
+    def _stamp(self, file: LandedFile, content: str, started: datetime) -> dict[str, pa.Scalar[Any]]:
+        """What every row of a file says of where it came from."""
+        return {
+            "_source_file": pa.scalar(file.name),
+            "_source_sha256": pa.scalar(content),
+            "_ingested_at": pa.scalar(started, pa.timestamp("us", "UTC")),
+            "_run_id": pa.scalar(self._run_id),
+        }
 
     def _commit(
         self,
@@ -268,11 +268,9 @@ class Ingestion:
         key = IdempotenceKey(f"file/{content}")
         new_columns: list[str] = []
         if refusal is None:
-            new_columns = self._append_accepted(file, content, staged, started, key)
+            new_columns = self._append_accepted(file, content, staged, key)
             if staged.rows_rejected:
-                frame = self._lakehouse.session.read.parquet(str(staged.rejected_folder))
-                frame = self._provenance(frame, file, content, started)
-                commit = self._lakehouse.append(REJECTED_RECORDS, frame.select(REJECTED_SCHEMA.names), key=key)
+                commit = self._lakehouse.append_files(REJECTED_RECORDS, staged.rejected_folder, key=key)
                 self._assert_same_rows(REJECTED_RECORDS, file, content, commit, staged.rows_rejected)
             message = f"{file.name}: {staged.rows_accepted:,} rows accepted, {staged.rows_rejected:,} rejected"
             if new_columns:
@@ -302,20 +300,13 @@ class Ingestion:
         self._lakehouse.append(INGESTION_LOG, arrow_rows([row], LOG_SCHEMA), key=key)
         return FileReport(file.name, file.kind, outcome, message, row[4], row[5], row[6], new_columns)
 
-    def _append_accepted(
-        self, file: LandedFile, content: str, staged: StagedTape, started: datetime, key: IdempotenceKey
-    ) -> list[str]:
+    def _append_accepted(self, file: LandedFile, content: str, staged: StagedTape, key: IdempotenceKey) -> list[str]:
         if not staged.rows_accepted:
             return []
-        frame = self._lakehouse.session.read.parquet(str(staged.accepted_folder))
-        frame = self._provenance(frame, file, content, started)
-        self._lakehouse.evolve(LOAN_TAPE, frame.schema)
+        extra = [StructField(name, StringType()) for name in staged.extra_columns]
+        self._lakehouse.evolve(LOAN_TAPE, StructType([*LOAN_TAPE_SCHEMA, *extra]))
         new = self._new_columns(staged)
-        columns = self._lakehouse.columns(LOAN_TAPE)
-        missing = {name: F.lit(None).cast("string") for name in columns if name not in frame.columns}
-        if missing:
-            frame = frame.withColumns(missing)
-        commit = self._lakehouse.append(LOAN_TAPE, frame.select(columns), key=key)
+        commit = self._lakehouse.append_files(LOAN_TAPE, staged.accepted_folder, key=key)
         self._assert_same_rows(LOAN_TAPE, file, content, commit, staged.rows_accepted)
         return new
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -152,6 +153,25 @@ class LakeStore:
 
     def _seen_at(self, path: str) -> _Seen:
         return self._seen.setdefault(path, _Seen())
+
+    def take(self, path: str, source: Path) -> list[ParquetFile]:
+        """Move the Parquet files of a folder on this machine into a new one below a table's; no commit names them yet.
+
+        The files, with their footers, by path.
+        """
+        folder = f"part-{uuid4().hex}"
+        found = [
+            ParquetFile(f"{folder}/{file.relative_to(source).as_posix()}", file.stat().st_size, pq.read_metadata(file))
+            for file in sorted(source.rglob("*.parquet"))
+        ]
+        if self.is_local:
+            Path(path).mkdir(parents=True, exist_ok=True)
+            shutil.move(source, Path(path) / folder)
+        else:
+            with self._errors_named():
+                pafs.copy_files(str(source), folder, pafs.LocalFileSystem(), self.files(path))
+            shutil.rmtree(source)
+        return found
 
     def parquet_files(self, path: str, folder: str) -> list[ParquetFile]:
         """Every Parquet file in a folder below a table's, with its footer, by path."""

@@ -7,12 +7,14 @@ commit carries an idempotence key, so that the same write done twice lands once.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import deltalake
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
@@ -22,6 +24,7 @@ from credit_risk_assets.config.tables import Table
 from credit_risk_assets.resources.commits import (
     Commit,
     CommitLibrary,
+    Engine,
     IdempotenceKey,
     MergeCounts,
     Mode,
@@ -38,11 +41,16 @@ Found = TypeVar("Found")
 class Lakehouse(LakeLog):
     """The lake under one home, read and written through the session's engine."""
 
-    def __init__(self, session: SparkSession, library: CommitLibrary, place: LakeStore | Path | str) -> None:
+    def __init__(self, engine: Engine, library: CommitLibrary, place: LakeStore | Path | str) -> None:
         super().__init__(place)
-        self.session = session
+        self._engine = engine
         self._library = library
         self._known: dict[tuple[str, str], tuple[int | None, Any]] = {}
+
+    @property
+    def session(self) -> SparkSession:
+        """The engine's session, started at its first use."""
+        return self._engine()
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The table as a frame, now or as of a version."""
@@ -75,6 +83,20 @@ class Lakehouse(LakeLog):
         if key and self._holds(table, key):
             return Commit(self._delta(table).version(), skipped=True)
         return self._write(table, self._guarded(table, rows), mode="append", key=key, metadata=_stated(inputs))
+
+    def append_files(self, table: Table, folder: Path, *, key: IdempotenceKey | None = None) -> Commit:
+        """Add the rows of a folder's Parquet files in one commit, unless the key is known already.
+
+        The files become the table's; columns that they lack are null. Raises `LakehouseError` where they hold a column
+        that the table does not know in that type.
+        """
+        if key and self._holds(table, key):
+            return Commit(self._delta(table).version(), skipped=True)
+        self._guard_files(table, folder)
+        path = self.path(table)
+        self._library.write_files(path, folder, partition_by=table.partition_by, key=key)
+        self.store.look_again(path)
+        return Commit(self._delta(table).version())
 
     def _write(
         self,
@@ -182,17 +204,27 @@ class Lakehouse(LakeLog):
             return rows
         expected = dict(self.column_types(table))
         fields = rows.schema if isinstance(rows, pa.Table) else arrow_fields(rows.schema)
-        found = {f.name: type_name(deltalake.Field.from_arrow(f).type) for f in fields}
-        if missing := sorted(set(expected) - set(found)):
+        if missing := sorted(set(expected) - {field.name for field in fields}):
             raise LakehouseError(f"{table.path}: the rows lack {', '.join(missing)}; add them as nulls")
-        if unknown := sorted(set(found) - set(expected)):
-            raise LakehouseError(f"{table.path}: unknown columns {', '.join(unknown)}; evolve the table first")
-        for name, kind in expected.items():
-            if found[name] != kind:
-                raise LakehouseError(
-                    f"{table.path}: column {name} is {found[name]}: expected {kind}; cast it before the write"
-                )
+        _assert_known(table, fields, expected)
         return rows.select(list(expected) if isinstance(rows, pa.Table) else [f"`{name}`" for name in expected])
+
+    def _guard_files(self, table: Table, folder: Path) -> None:
+        expected = dict(self.column_types(table))
+        for file in sorted(folder.rglob("*.parquet")):
+            _assert_known(table, pq.read_schema(file), expected)
+
+
+def _assert_known(table: Table, fields: Iterable[Any], expected: dict[str, str]) -> None:
+    """Every one of the Arrow fields is a column of the table in its type; `expected` holds the table's."""
+    found = {field.name: type_name(deltalake.Field.from_arrow(field).type) for field in fields}
+    if unknown := sorted(set(found) - set(expected)):
+        raise LakehouseError(f"{table.path}: unknown columns {', '.join(unknown)}; evolve the table first")
+    for name, kind in found.items():
+        if kind != expected[name]:
+            raise LakehouseError(
+                f"{table.path}: column {name} is {kind}: expected {expected[name]}; cast it before the write"
+            )
 
 
 def _stated(inputs: dict[str, Any] | None) -> str | None:
@@ -200,17 +232,17 @@ def _stated(inputs: dict[str, Any] | None) -> str | None:
 
 
 def open_lakehouse(settings: Settings) -> Lakehouse:
-    """The lake of these settings, with the engine's session and its committing library."""
+    """The lake of these settings, with its committing library and an engine that starts at its first use."""
     from credit_risk_assets.resources.spark import spark_session, uses_delta_rs
 
-    session, store = spark_session(settings), store_of(settings)
+    engine, store = partial(spark_session, settings), store_of(settings)
     library: CommitLibrary
     if uses_delta_rs(settings):
         from credit_risk_assets.resources.delta_rs import DeltaRsLibrary
 
-        library = DeltaRsLibrary(session, store)
+        library = DeltaRsLibrary(engine, store)
     else:
         from credit_risk_assets.resources.delta_spark import DeltaSparkLibrary
 
-        library = DeltaSparkLibrary(session, store)
-    return Lakehouse(session, library, store)
+        library = DeltaSparkLibrary(engine, store)
+    return Lakehouse(engine, library, store)

@@ -38,7 +38,7 @@ class Platform:
 
     @cached_property
     def lakehouse(self) -> Lakehouse:
-        """The lake, for writing: touching it waits for other writers and starts the engine's session."""
+        """The lake, for writing: touching it waits for other writers."""
         self.reserve()
         return open_lakehouse(self.settings)
 

@@ -15,8 +15,10 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from credit_risk_assets.config.settings import Settings
+from credit_risk_assets.credit.features import DERIVED
 from credit_risk_assets.resources.delta_spark import TABLE_PROPERTIES
 from credit_risk_assets.resources.jvm_s3 import LEFT_OUT, s3_conf, s3_keys, s3_packages
+from credit_risk_assets.tape import contract
 
 MINIMUM_JAVA = 17
 LOG_CONFIG = Path(__file__).parent.parent / "config" / "log4j2.properties"
@@ -31,13 +33,17 @@ _JAVA_OPTIONS = (
     # What Spark generates for a hundred features is larger than the methods that Java compiles of itself.
     "-XX:-DontCompileHugeMethods"
 )
+_AMOUNTS = [column.name for column in contract.COLUMNS if column.type == "double"] + [
+    feature.name for feature in DERIVED if feature.type == "double"
+]
 _JVM_WRITER_CONF = {
     # A tape has few months: a file open for each spares the sorting of whole rows by month.
     "spark.sql.maxConcurrentOutputFileWriters": "8",
     # Parts of a file that two cores can read, and that a small driver can hold while they are written.
     "spark.hadoop.parquet.block.size": str(32 * 2**20),
-    # As on the embedded engine: amounts and ratios repeat too seldom for a dictionary.
+    # Amounts and ratios repeat too seldom for a dictionary: filling one that is given up is a tenth of a write.
     "spark.hadoop.parquet.dictionary.page.size": "65536",
+    **{f"spark.hadoop.parquet.enable.dictionary#{name}": "false" for name in _AMOUNTS},
 }
 _COMMON_CONF = {
     "spark.sql.session.timeZone": "UTC",

@@ -1,35 +1,28 @@
-"""From a file in the landing folder to typed, pseudonymised Parquet parts that Spark can read."""
+"""From a file in the landing folder to typed, pseudonymised rows, in Parquet files that bronze can take over."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 import polars as pl
-import pyarrow.parquet as pq
+import pyarrow as pa
 
-from credit_risk_assets.tape import contract
+from credit_risk_assets.tape.parts import Parts
 from credit_risk_assets.tape.readers import TapeBlock, open_tape
-from credit_risk_assets.tape.rows import ROW_NUMBER, check_rows, rejected_frame
+from credit_risk_assets.tape.rows import check_rows, rejected_frame
 
 YOUNG_SECONDS = 2.0
-_UNCOMPRESSIBLE = ("customer_id",)
-_VARIED = {
-    "loan_id",
-    *_UNCOMPRESSIBLE,
-    ROW_NUMBER,
-    *[column.name for column in contract.COLUMNS if column.type == "double"],
-}
-"""Columns whose values repeat too seldom for a dictionary."""
 
 
 @dataclass
@@ -73,48 +66,6 @@ def _digest(path: str, *_: int) -> str:
         return file_digest(stream, "sha256").hexdigest()
 
 
-class _Parts:
-    """Parquet parts of one folder, opened at the first block so that no empty file is left.
-
-    A thread writes one block while the next is made.
-    """
-
-    def __init__(self, folder: Path, thread: ThreadPoolExecutor) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self._thread = thread
-        self._writer: pq.ParquetWriter | None = None
-        self._writing: Future[None] | None = None
-
-    def write(self, frame: pl.DataFrame) -> None:
-        if frame.is_empty():
-            return
-        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        if self._writer is None:
-            names = table.schema.names
-            self._writer = pq.ParquetWriter(
-                self.folder / "part-0.parquet",
-                table.schema,
-                # Read once and removed: what makes a file small or skipped over would cost more than it brings.
-                use_dictionary=[name for name in names if name not in _VARIED],
-                compression={name: "none" if name in _UNCOMPRESSIBLE else "lz4" for name in names},
-                write_statistics=False,
-            )
-        self._wait()
-        self._writing = self._thread.submit(self._writer.write_table, table)
-
-    def _wait(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
-
-    def close(self) -> None:
-        try:
-            self._wait()
-        finally:
-            if self._writer is not None:
-                self._writer.close()
-
-
 def _read_ahead(blocks: Iterator[TapeBlock], thread: ThreadPoolExecutor) -> Iterator[TapeBlock]:
     """The blocks, each read by a thread while the one before is worked on."""
     coming = thread.submit(next, blocks, None)
@@ -152,8 +103,12 @@ def stage_tape(
     today: date,
     quarantine_file: Path,
     block_bytes: int = 16 * 2**20,
+    stamp: Mapping[str, pa.Scalar[Any]] | None = None,
+    partition_by: str | None = None,
 ) -> StagedTape:
     """Parse one tape block by block into `folder/accepted` and `folder/rejected`, flat in memory.
+
+    Every row carries the columns of `stamp`; accepted ones are parted by `partition_by`.
 
     Raises `TapeRefused` where the file as a whole is no tape: empty, binary, wrong delimiter, a required
     column missing, a repeated header.
@@ -164,8 +119,8 @@ def stage_tape(
     with (
         ThreadPoolExecutor(1) as reading,
         ThreadPoolExecutor(1) as writing,
-        closing(_Parts(staged.accepted_folder, writing)) as accepted,
-        closing(_Parts(staged.rejected_folder, writing)) as rejected,
+        closing(Parts(staged.accepted_folder, writing.submit, stamp=stamp, partition_by=partition_by)) as accepted,
+        closing(Parts(staged.rejected_folder, writing.submit, stamp=stamp)) as rejected,
     ):
         for block in _read_ahead(tape.blocks, reading):
             bad_lines = _quarantine(block, quarantine_file)

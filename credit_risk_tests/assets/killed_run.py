@@ -79,9 +79,11 @@ def attempt(home: Path, died: Path, only: str) -> int:
     boundaries = Boundaries(died, only)
     boundaries.after(ingestion, "stage_tape", lambda file, *_, **__: f"{file.name} staged")
     boundaries.after(DeltaRsLibrary, "_written_files", _written)
+    boundaries.after(DeltaRsLibrary, "_taken_files", _written)
     boundaries.after(DeltaRsLibrary, "create", lambda _, path, *__: f"{Path(path).name} made")
     boundaries.after(DeltaRsLibrary, "write", _committed)
     boundaries.after(DeltaRsLibrary, "write_rows", _committed)
+    boundaries.after(DeltaRsLibrary, "write_files", _committed)
     boundaries.after(DeltaRsLibrary, "merge", _committed)
     boundaries.after(
         Lakehouse,

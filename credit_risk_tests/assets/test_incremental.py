@@ -228,25 +228,29 @@ def test_ingested_files_are_removed_where_the_settings_say_so(tmp_path: Path, sa
     platform.close()
 
 
-def test_an_ingestion_that_died_between_its_commits_goes_on_where_it_ended(platform: Platform, tape: Tape) -> None:
+def test_an_ingestion_that_died_between_its_commits_goes_on_where_it_ended(
+    platform: Platform, tape: Tape, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tape("a.csv", [{}, {"loan_id": "L2", "loan_amount": "-5"}])
     lakehouse = platform.lakehouse
-    real = lakehouse.append
 
     class Died(Exception):
         pass
 
-    for dies_before in (tables.LOAN_TAPE, tables.REJECTED_RECORDS, tables.INGESTION_LOG):
-
-        def append(table: Any, *arguments: Any, _dies: Any = dies_before, **options: Any) -> Any:
-            if table == _dies and options.get("key") is not None:
+    def dying(real: Any, dies: Any) -> Any:
+        def write(table: Any, *arguments: Any, **options: Any) -> Any:
+            if table == dies and options.get("key") is not None:
                 raise Died
             return real(table, *arguments, **options)
 
-        lakehouse.append = append  # type: ignore[method-assign]
-        with pytest.raises(Died):
-            Ingestion(lakehouse, platform.settings, "run-1").run()
-    lakehouse.append = real  # type: ignore[method-assign]
+        return write
+
+    for dies_before in (tables.LOAN_TAPE, tables.REJECTED_RECORDS, tables.INGESTION_LOG):
+        with monkeypatch.context() as patched:
+            for name in ("append", "append_files"):
+                patched.setattr(lakehouse, name, dying(getattr(lakehouse, name), dies_before))
+            with pytest.raises(Died):
+                Ingestion(lakehouse, platform.settings, "run-1").run()
     failed = refresh(platform)
     assert "ERROR" not in failed.values()
     assert table_rows(platform, tables.LOAN_TAPE).height == 1

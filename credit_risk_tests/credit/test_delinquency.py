@@ -30,7 +30,7 @@ def test_profile_readings_agree_with_a_plain_loop(profile: str | None, months: i
     worst = [6 if code in "GHJKL" else int(code) for code in known]
     assert read(delinquency.late_count_sql(months), profile) == len(late)
     assert read(delinquency.max_code_sql(months), profile) == (max(worst) if worst else None)
-    share = read(delinquency.on_time_share_sql(months), profile)
+    share = read(delinquency.on_time_share_sql(months, delinquency.late_count_sql(months)), profile)
     assert share == (pytest.approx(1 - len(late) / len(known)) if known else None)
     places = [place for place, code in enumerate(profile or "") if code in delinquency.LATE_CODES]
     assert read(delinquency.months_since_sql(), profile) == (places[0] if places else None)

@@ -247,7 +247,7 @@ def test_merges_leave_what_a_dictionary_would_hold(
 ) -> None:
     """Small merges copy the touched files, large ones rewrite the table: both are the same upsert."""
     real = platform.lakehouse
-    lakehouse = Lakehouse(real.session, real._library, tmp_path_factory.mktemp("lake"))
+    lakehouse = Lakehouse(real._engine, real._library, tmp_path_factory.mktemp("lake"))
     seed = dict.fromkeys(range(100, 140), ("z", 0.0))
     expected: dict[int, tuple[str, float]] = {}
     for number, change in enumerate([seed, *changes]):

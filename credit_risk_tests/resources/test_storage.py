@@ -140,7 +140,7 @@ def two_machines(settings: Settings) -> tuple[Lakehouse, Lakehouse]:
     """Two writers that know nothing of each other, as on two machines: no lock holds one of them up."""
     first, known = open_lakehouse(settings), store_of(settings)
     store = LakeStore(known.root, known.scratch, known.options)
-    return first, Lakehouse(first.session, DeltaRsLibrary(first.session, store), store)
+    return first, Lakehouse(first._engine, DeltaRsLibrary(first._engine, store), store)
 
 
 def test_of_two_writers_at_once_neither_loses_a_commit(

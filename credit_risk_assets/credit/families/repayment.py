@@ -7,15 +7,30 @@ from credit_risk_assets.credit.delinquency import (
     SERIOUS_CODES,
     count_sql,
     dpd_bucket_sql,
+    has_code_sql,
     late_count_sql,
     max_code_sql,
     months_since_sql,
     on_time_share_sql,
+    rare_count_sql,
+    told_count_sql,
 )
 from credit_risk_assets.credit.feature import Feature
+from credit_risk_assets.tape.contract import PROFILE_MAX_MONTHS as _PROFILE_MONTHS
 
-_KNOWN = "0" + LATE_CODES
-_SINCE_LATE = months_since_sql()
+
+def _where_late(sql: str, never: str = "0", months: int = _PROFILE_MONTHS) -> str:
+    """What is counted in a profile's codes; most loans are never late, and one look at an earlier count spares them."""
+    return f"case when late_months_{months}m = 0 then {never} else {sql} end"
+
+
+def _worst_code(months: int) -> str:
+    return _where_late(max_code_sql(months), f"case when {has_code_sql('0', months)} then 0 end", months)
+
+
+def _late_months(months: int) -> str:
+    return _where_late(late_count_sql(months))
+
 
 FEATURES: tuple[Feature, ...] = (
     Feature(
@@ -42,7 +57,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Worst payment status in 3 months",
         "Worst delinquency code (0 to 6) of the last 3 months; null where none tells.",
-        max_code_sql(3),
+        _worst_code(3),
         type="int",
         unit="code",
         direction=1,
@@ -52,7 +67,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Worst payment status in 6 months",
         "Worst delinquency code of the last 6 months.",
-        max_code_sql(6),
+        _worst_code(6),
         type="int",
         unit="code",
         direction=1,
@@ -62,7 +77,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Worst payment status in 12 months",
         "Worst delinquency code of the last 12 months.",
-        max_code_sql(12),
+        _worst_code(12),
         type="int",
         unit="code",
         direction=1,
@@ -72,7 +87,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Worst payment status in 24 months",
         "Worst delinquency code of the last 24 months.",
-        max_code_sql(24),
+        _worst_code(24),
         type="int",
         unit="code",
         direction=1,
@@ -82,7 +97,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Late payments in 3 months",
         "Months at 30+ days past due among the last 3.",
-        late_count_sql(3),
+        _late_months(3),
         type="int",
         unit="months",
         direction=1,
@@ -92,7 +107,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Late payments in 6 months",
         "Months at 30+ days past due among the last 6.",
-        late_count_sql(6),
+        _late_months(6),
         type="int",
         unit="months",
         direction=1,
@@ -102,7 +117,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Late payments in 12 months",
         "Months at 30+ days past due among the last 12.",
-        late_count_sql(12),
+        _late_months(12),
         type="int",
         unit="months",
         direction=1,
@@ -112,17 +127,27 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Late payments in 24 months",
         "Months at 30+ days past due among the last 24.",
-        late_count_sql(24),
+        _late_months(24),
         type="int",
         unit="months",
         direction=1,
+    ),
+    Feature(
+        "late_months_84m",
+        "repayment",
+        "Late payments in the whole profile",
+        "Months at 30+ days past due among all that the profile tells of, 84 at most.",
+        rare_count_sql(LATE_CODES, _PROFILE_MONTHS),
+        type="int",
+        unit="months",
+        in_model=False,
     ),
     Feature(
         "serious_late_months_12m",
         "repayment",
         "Payments 60 or more days late in 12 months",
         "Months at 60+ days past due among the last 12.",
-        count_sql(SERIOUS_CODES, 12),
+        _where_late(count_sql(SERIOUS_CODES, 12), months=12),
         type="int",
         unit="months",
         direction=1,
@@ -132,7 +157,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Months with a known payment status",
         "Months of the profile that tell how the loan was paid.",
-        count_sql(_KNOWN, 84),
+        told_count_sql(_PROFILE_MONTHS),
         type="int",
         unit="months",
         direction=-1,
@@ -142,7 +167,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Share of payments on time in 12 months",
         "Months on time over months with a known status among the last 12.",
-        on_time_share_sql(12),
+        on_time_share_sql(12, "late_months_12m"),
         unit="fraction",
         direction=-1,
     ),
@@ -151,7 +176,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Share of payments on time in 24 months",
         "Months on time over months with a known status among the last 24: consistency of payment.",
-        on_time_share_sql(24),
+        on_time_share_sql(24, "late_months_24m"),
         unit="fraction",
         direction=-1,
     ),
@@ -160,7 +185,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Time since the last late payment",
         "Months since the loan was last 30+ days past due (0 = now); null where it never was.",
-        f"case when current_dpd >= 30 then 0 else {_SINCE_LATE} end",
+        f"case when current_dpd >= 30 then 0 else {_where_late(months_since_sql(), 'null')} end",
         type="int",
         unit="months",
         direction=-1,
@@ -170,7 +195,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Time since a payment 60 or more days late",
         "Months since the loan was last 60+ days past due; null where it never was.",
-        f"case when current_dpd >= 60 then 0 else {months_since_sql(SERIOUS_CODES)} end",
+        f"case when current_dpd >= 60 then 0 else {_where_late(months_since_sql(SERIOUS_CODES), 'null')} end",
         type="int",
         unit="months",
         direction=-1,
@@ -180,7 +205,7 @@ FEATURES: tuple[Feature, ...] = (
         "repayment",
         "Late payments, last 3 months beside the 3 before",
         "Late months of the last 3 minus late months of the 3 before: above 0 it gets worse.",
-        f"{late_count_sql(3)} - {late_count_sql(3, start=4)}",
+        f"late_months_3m - {_where_late(late_count_sql(3, start=4))}",
         type="int",
         unit="months",
         direction=1,
