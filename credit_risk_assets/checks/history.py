@@ -92,7 +92,7 @@ ROW_RULES: tuple[RowRule, ...] = (
     *contract_rules.pseudonymised(HISTORY_PSEUDONYMS),
     RowRule(
         MONTH_FITS_DATE,
-        ("as_of_month",),
+        ("as_of_month", "as_of_date"),
         "not coalesce(as_of_month = date_format(as_of_date, 'yyyy-MM'), false)",
         "the month of the as-of date",
     ),
@@ -111,15 +111,16 @@ def history_findings(lakehouse: Lakehouse, settings: Settings) -> list[Finding]:
     one join of them.
     """
     rows = lakehouse.read(LOAN_HISTORY)
-    tapes = aggregates(rows, rule_counts(ROW_RULES), by=["tape_kind", "as_of_date"])
+    by = ["tape_kind", "as_of_date", "as_of_month"]
+    tapes = aggregates(rows, rule_counts(ROW_RULES, by), by)
     states, bronze = (distinct_states(lakehouse, table) for table in (LOAN_HISTORY, LOAN_TAPE))
     total = int(tapes["rows"].sum())
-    full = tapes.filter(tapes["tape_kind"] == "full").sort("as_of_date").tail(2)
+    full = tapes.filter(tapes["tape_kind"] == "full")["as_of_date"].drop_nulls().unique().sort().tail(2)
     return [
         counted(HISTORY_ONCE, total - states, total, "one row per loan and date"),
         tied(HISTORY_COMPLETE, total, bronze, "distinct loans and dates in bronze"),
         *rule_findings(lakehouse, rows, ROW_RULES, tapes),
-        *_beside_the_tape_before(lakehouse, settings, list(full["as_of_date"]), rows),
+        *_beside_the_tape_before(lakehouse, settings, list(full), rows),
     ]
 
 
