@@ -43,16 +43,29 @@ def aggregates(frame: DataFrame, figures: Mapping[str, str], by: Sequence[str] =
 
 
 def rule_counts(rules: Sequence[RowRule], by: Sequence[str] = ()) -> dict[str, str]:
-    """The aggregates that count the rows each rule fails on, by the names that `rule_findings` reads.
+    """The aggregates that count the rows on which each check's rules fail, by the names that `rule_findings` reads.
 
-    A rule about nothing but the columns that rows are grouped `by` is tried once a group.
+    Rules about nothing but the columns that rows are grouped `by` are tried once a group.
     """
-    return {
-        f"rule_{number}": f"case when {rule.broken} then count(1) else 0 end"
-        if set(rule.columns) <= set(by)
-        else count_where(rule.broken)
-        for number, rule in enumerate(rules)
-    }
+    return {f"check_{number}": _check_count(mine, by) for number, mine in enumerate(_by_check(rules).values())}
+
+
+def _by_check(rules: Sequence[RowRule]) -> dict[Check, list[RowRule]]:
+    mine: dict[Check, list[RowRule]] = {}
+    for rule in rules:
+        mine.setdefault(rule.check, []).append(rule)
+    return mine
+
+
+def _any_broken(rules: Sequence[RowRule]) -> str:
+    return " or ".join(f"({rule.broken})" for rule in rules)
+
+
+def _check_count(rules: Sequence[RowRule], by: Sequence[str]) -> str:
+    a_group = [rule for rule in rules if set(rule.columns) <= set(by)]
+    a_row = [rule for rule in rules if rule not in a_group]
+    rows = count_where(_any_broken(a_row)) if a_row else "0"
+    return f"case when {_any_broken(a_group)} then count(1) else {rows} end" if a_group else rows
 
 
 def rule_findings(
@@ -64,30 +77,34 @@ def rule_findings(
 ) -> list[Finding]:
     """One finding per check of the rules, from the counts of `rule_counts` (summed over groups).
 
-    A check of several rules that fail counts each row once, which takes one more pass; so do its examples.
-    `keys` names the rows of a frame without loans.
+    A check counts each row once, however many of its rules fail there. Which of them do, and examples, take a pass
+    each over the rows of a check that fails. `keys` names the rows of a frame without loans.
     """
     total = int(counts["rows"].sum())
-    failed = {rule: int(counts[f"rule_{number}"].sum()) for number, rule in enumerate(rules)}
     findings = []
-    for check in dict.fromkeys(rule.check for rule in rules):
-        mine = [rule for rule in rules if rule.check == check]
-        broken = [rule for rule in mine if failed[rule]]
+    for number, (check, mine) in enumerate(_by_check(rules).items()):
+        rows = int(counts[f"check_{number}"].sum())
+        failing = frame.where(_any_broken(mine)) if rows else None
+        failed = _failed_rows(failing, mine) if failing else [0] * len(mine)
         details = [
-            {"column": r.about, "rule": r.expected, "failed rows": failed[r], "share": _share(failed[r], total)}
-            for r in sorted(mine, key=lambda r: -failed[r])
+            {"column": r.about, "rule": r.expected, "failed rows": count, "share": _share(count, total)}
+            for r, count in sorted(zip(mine, failed, strict=True), key=lambda found: -found[1])
         ]
-        rows, examples = 0, []
-        if broken:
-            condition = " or ".join(f"({rule.broken})" for rule in broken)
-            failing = frame.where(condition)
-            rows = failed[broken[0]] if len(broken) == 1 else failing.count()
-            examples = example_rows(lakehouse, failing, [*keys, *[name for rule in broken for name in rule.columns]])
+        broken = [rule for rule, count in zip(mine, failed, strict=True) if count]
+        columns = [*keys, *[name for rule in broken for name in rule.columns]]
         expected = "; ".join(f"{rule.about}: {rule.expected}" for rule in broken or mine[:1])
         if len(mine) > 1 and not broken:
             expected = f"{len(mine)} rules kept"
+        examples = example_rows(lakehouse, failing, columns) if failing else []
         findings.append(counted(check, rows, total, expected, details=details, examples=examples))
     return findings
+
+
+def _failed_rows(failing: DataFrame, rules: Sequence[RowRule]) -> list[int]:
+    """How many rows each rule fails on, in the order of the rules."""
+    figures = {f"rule_{number}": count_where(rule.broken) for number, rule in enumerate(rules)}
+    counts = aggregates(failing, figures).row(0, named=True)
+    return [int(counts[name]) for name in figures]
 
 
 def _share(part: int, whole: int) -> float:

@@ -29,7 +29,8 @@ _DELTA_CONF = {
     for name, value in TABLE_PROPERTIES.items()
 }
 _JAVA_OPTIONS = (
-    "-XX:+UseParallelGC "
+    # Sums and sets of millions of keys reach all over the memory: with small pages each reach is looked up first.
+    "-XX:+UseParallelGC -XX:+UseTransparentHugePages "
     # What Spark generates for a hundred features is larger than the methods that Java compiles of itself.
     "-XX:-DontCompileHugeMethods"
 )
