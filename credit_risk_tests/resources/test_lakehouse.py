@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
@@ -48,6 +49,57 @@ def made(request: pytest.FixtureRequest) -> Any:
         return arrow_rows(rows, frame(lakehouse, [], schema).schema)
 
     return rows
+
+
+def parts(folder: Path, kind: str, **columns: list[Any]) -> Path:
+    """A folder with a Parquet file in the table's form: the partition's value in its path."""
+    (folder / f"kind={kind}").mkdir(parents=True)
+    pq.write_table(pa.table(columns), folder / f"kind={kind}" / "part-0.parquet")
+    return folder
+
+
+def test_files_become_the_tables_own_once_a_key(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
+    key = IdempotenceKey("file/x")
+    taken = parts(tmp_path / "taken", "b%20c", id=[2, 3], value=[2.0, None])
+    first = lakehouse.append_files(TABLE, taken, key=key)
+    assert (first.version, first.skipped, taken.exists()) == (1, False, False)
+    again = lakehouse.append_files(TABLE, parts(tmp_path / "again", "b", id=[2]), key=key)
+    assert (again.version, again.skipped) == (1, True)
+    # A column that the files lack is null.
+    lakehouse.append_files(TABLE, parts(tmp_path / "short", "d", id=[4]), key=IdempotenceKey("file/y"))
+    rows = {1: ("a", 1.0), 2: ("b c", 2.0), 3: ("b c", None), 4: ("d", None)}
+    assert held(lakehouse) == rows
+    assert {row["id"]: (row["kind"], row["value"]) for row in lakehouse.rows(TABLE, ["id", "kind", "value"])} == rows
+    assert lakehouse.row_count(TABLE) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"id": [1], "extra": ["x"]}, "silver/things: unknown columns extra; evolve the table first"),
+        ({"id": ["1"]}, "silver/things: column id is string: expected long; cast it before the write"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused_before_anything_is_moved(
+    lakehouse: Lakehouse, tmp_path: Path, columns: dict[str, list[Any]], says: str
+) -> None:
+    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
+    folder = parts(tmp_path / "parts", "b", **columns)
+    with pytest.raises(LakehouseError, match=says):
+        lakehouse.append_files(TABLE, folder)
+    assert [file.name for file in folder.rglob("*.parquet")] == ["part-0.parquet"]
+    assert held(lakehouse) == {1: ("a", 1.0)}
+
+
+def test_files_without_the_tables_partition_are_not_committed(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    lakehouse.append(TABLE, frame(lakehouse, [(1, "a", 1.0)]))
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    pq.write_table(pa.table({"id": [2]}), folder / "part-0.parquet")
+    with pytest.raises(LakehouseError, match=r"is partitioned by \[\]: expected \['kind'\]; nothing was committed"):
+        lakehouse.append_files(TABLE, folder)
+    assert held(lakehouse) == {1: ("a", 1.0)}
 
 
 def test_the_same_append_twice_lands_once(lakehouse: Lakehouse, made: Any) -> None:
