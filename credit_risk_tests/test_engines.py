@@ -88,7 +88,6 @@ def embedded(tmp_path_factory: pytest.TempPathFactory, simulated_tapes: list[Pat
 
 
 COMPUTED = (
-    tables.LOAN_TAPE,
     tables.LOAN_HISTORY,
     tables.LOANS,
     tables.PORTFOLIO_KPIS,
