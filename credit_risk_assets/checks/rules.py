@@ -77,15 +77,15 @@ def rule_findings(
 ) -> list[Finding]:
     """One finding per check of the rules, from the counts of `rule_counts` (summed over groups).
 
-    A check counts each row once, however many of its rules fail there. Which of them do, and examples, take a pass
-    each over the rows of a check that fails. `keys` names the rows of a frame without loans.
+    A check counts each row once, however many of its rules fail there. Which of several do, and examples, take a
+    pass each over the rows of a check that fails. `keys` names the rows of a frame without loans.
     """
     total = int(counts["rows"].sum())
     findings = []
     for number, (check, mine) in enumerate(_by_check(rules).items()):
         rows = int(counts[f"check_{number}"].sum())
         failing = frame.where(_any_broken(mine)) if rows else None
-        failed = _failed_rows(failing, mine) if failing else [0] * len(mine)
+        failed = _failed_rows(failing, mine, rows) if failing else [0] * len(mine)
         details = [
             {"column": r.about, "rule": r.expected, "failed rows": count, "share": _share(count, total)}
             for r, count in sorted(zip(mine, failed, strict=True), key=lambda found: -found[1])
@@ -100,8 +100,10 @@ def rule_findings(
     return findings
 
 
-def _failed_rows(failing: DataFrame, rules: Sequence[RowRule]) -> list[int]:
-    """How many rows each rule fails on, in the order of the rules."""
+def _failed_rows(failing: DataFrame, rules: Sequence[RowRule], rows: int) -> list[int]:
+    """How many rows each rule fails on, in the order of the rules; a single one fails on all the failing `rows`."""
+    if len(rules) == 1:
+        return [rows]
     figures = {f"rule_{number}": count_where(rule.broken) for number, rule in enumerate(rules)}
     counts = aggregates(failing, figures).row(0, named=True)
     return [int(counts[name]) for name in figures]

@@ -116,9 +116,7 @@ class CommitLibrary(ABC):
 
     def write_files(self, path: str, source: Path, *, partition_by: Sequence[str], key: IdempotenceKey | None) -> None:
         """Append the rows of a folder's Parquet files, which become the table's, in one commit."""
-        table = self._store.open(path)
-        if table is None:
-            raise LakehouseError(f"{path}: no such table: expected one that is made; run `credit-risk refresh`")
+        table = self._opened(path)
         if holds(table, key):
             return
         added: list[AddAction | RemoveAction] = [*self._taken_files(path, source, partition_by)]
@@ -129,6 +127,12 @@ class CommitLibrary(ABC):
             partition_by=list(partition_by),
             commit_properties=commit_properties(key, None),
         )
+
+    def _opened(self, path: str) -> DeltaTable:
+        table = self._store.open(path)
+        if table is None:
+            raise LakehouseError(f"{path}: no such table: expected one that is written; run `credit-risk refresh`")
+        return table
 
     def _taken_files(self, path: str, source: Path, partition_by: Sequence[str]) -> list[AddAction]:
         return add_actions(self._store.take(path, source), PurePosixPath(path).name, partition_by)

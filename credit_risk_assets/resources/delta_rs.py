@@ -27,7 +27,6 @@ from credit_risk_assets.resources.commits import (
     holds,
 )
 from credit_risk_assets.resources.file_actions import add_actions
-from credit_risk_assets.resources.lake_log import LakehouseError
 
 REWRITE_SHARE = 0.2
 """A merge of more rows than this share of the touched partitions rewrites them; a smaller one is left to MERGE."""
@@ -146,12 +145,6 @@ class DeltaRsLibrary(CommitLibrary):
             int(done["num_target_files_added"]),
             int(done["num_target_files_removed"]),
         )
-
-    def _opened(self, path: str) -> DeltaTable:
-        table = self._store.open(path)
-        if table is None:
-            raise LakehouseError(f"{path}: no such table: expected one that is written; run `credit-risk refresh`")
-        return table
 
     def _written_files(self, path: str, frame: DataFrame, partition_by: Sequence[str]) -> list[AddAction]:
         """Let Sail write the frame into a folder of its own below the table; describe each file to Delta."""

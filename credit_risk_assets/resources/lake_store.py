@@ -160,10 +160,7 @@ class LakeStore:
         The files, with their footers, by path.
         """
         folder = f"part-{uuid4().hex}"
-        found = [
-            ParquetFile(f"{folder}/{file.relative_to(source).as_posix()}", file.stat().st_size, pq.read_metadata(file))
-            for file in sorted(source.rglob("*.parquet"))
-        ]
+        found = _described(source, folder)
         if self.is_local:
             Path(path).mkdir(parents=True, exist_ok=True)
             shutil.move(source, Path(path) / folder)
@@ -176,10 +173,7 @@ class LakeStore:
     def parquet_files(self, path: str, folder: str) -> list[ParquetFile]:
         """Every Parquet file in a folder below a table's, with its footer, by path."""
         if self.is_local:
-            return [
-                ParquetFile(file.relative_to(path).as_posix(), file.stat().st_size, pq.read_metadata(file))
-                for file in sorted((Path(path) / folder).rglob("*.parquet"))
-            ]
+            return _described(Path(path) / folder, folder)
         with self._errors_named():
             files = self.files(path)
             listed = files.get_file_info(pafs.FileSelector(folder, recursive=True, allow_not_found=True))
@@ -296,6 +290,14 @@ class LakeStore:
                 "CREDIT_RISK__STORAGE__ENDPOINT, or start it"
             )
         return None
+
+
+def _described(folder: Path, name: str) -> list[ParquetFile]:
+    """The Parquet files of a folder on this machine, which a table calls by a name."""
+    return [
+        ParquetFile(f"{name}/{file.relative_to(folder).as_posix()}", file.stat().st_size, pq.read_metadata(file))
+        for file in sorted(folder.rglob("*.parquet"))
+    ]
 
 
 def _logged_version(path: str) -> int | None:
